@@ -1,0 +1,286 @@
+"""Every teaching implementation beside its reference: one registry for the tests and for the site's parity table."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import BertConfig, BertForMaskedLM, BertModel, GPT2Config, GPT2LMHeadModel
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+from llmguide.attention import MultiHeadAttention, attention, causal_mask, fused_attention
+from llmguide.checkpoints import load_encoder, minilm_folder
+from llmguide.hub import decoder_from_hub, masked_language_model_from_hub
+from llmguide.layers import FeedForward, layer_norm, rms_norm, rotary
+from llmguide.losses import IGNORE, masked_token_loss, next_token_loss
+from llmguide.model import Block, ModelConfig
+
+B, H, T, S, D, K, V = 2, 3, 5, 7, 12, 11, 29  # no two alike that could be swapped unseen
+
+
+@dataclass(frozen=True)
+class Differences:
+    """The largest absolute difference of the outputs, and of the gradients where there are any."""
+
+    forward: float
+    gradient: float | None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One of our functions (`name`), what it must equal, by how much at most, and the comparison itself."""
+
+    name: str
+    reference: str
+    tolerance: float
+    run: Callable[[], Differences]
+
+
+def _largest(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> float:
+    return max(float((a - b).detach().abs().max()) for a, b in zip(ours, theirs, strict=True))
+
+
+def _compare(ours: Callable[..., Tensor], theirs: Callable[..., Tensor], *inputs: Tensor) -> Differences:
+    """Outputs on the same inputs, and the gradients of one random projection of them."""
+    inputs = tuple(x.detach().requires_grad_() if x.is_floating_point() else x for x in inputs)
+    first, second = ours(*inputs), theirs(*inputs)
+    direction = torch.randn(first.shape, generator=_seeded(), dtype=first.dtype)
+    needed = [x for x in inputs if x.requires_grad]
+    gradients = [torch.autograd.grad((y * direction).sum(), needed) for y in (first, second)]
+    return Differences(_largest([first], [second]), _largest(*gradients))
+
+
+def _seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _random(*shape: int, seed: int = 1) -> Tensor:
+    return torch.randn(*shape, generator=_seeded(seed), dtype=torch.float64)
+
+
+def _ids(*shape: int, below: int = V) -> Tensor:
+    return torch.randint(below, shape, generator=_seeded(2))
+
+
+@contextlib.contextmanager
+def _float64() -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _shaken(model: nn.Module) -> nn.Module:
+    """Random numbers in every parameter: zero biases and unit norms would hide a mistake."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model.eval()
+
+
+def _attention(*, causal: bool) -> Differences:
+    q, k, v = _random(3, B, H, T, K)
+    mask = causal_mask(T) if causal else None
+
+    def ours(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return attention(q, k, v, mask=mask)[0]
+
+    def theirs(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+
+    return _compare(ours, theirs, q, k, v)
+
+
+def _fused() -> Differences:
+    q, k, v = _random(B, H, T, K), _random(B, H, S, K, seed=3), _random(B, H, S, K, seed=4)
+    mask = _random(T, S) > -0.5
+    return _compare(partial(fused_attention, mask=mask), lambda q, k, v: attention(q, k, v, mask=mask)[0], q, k, v)
+
+
+def _multi_head(*, cross: bool) -> Differences:
+    theirs = nn.MultiheadAttention(D, H, batch_first=True, dtype=torch.float64)
+    ours = MultiHeadAttention(D, H).double()
+    ours.load_state_dict(
+        {
+            "project_in.weight": theirs.in_proj_weight,
+            "project_in.bias": _random(3 * D),
+            "project_out.weight": theirs.out_proj.weight,
+            "project_out.bias": _random(D),
+        }
+    )
+    with torch.no_grad():
+        theirs.in_proj_bias.copy_(ours.project_in.bias)
+        theirs.out_proj.bias.copy_(ours.project_out.bias)
+    x, context = _random(B, T, D), _random(B, S, D, seed=3)
+    if cross:
+        return _compare(
+            lambda x, c: ours(x, context=c), lambda x, c: theirs(x, c, c, need_weights=False)[0], x, context
+        )
+    forbidden = ~causal_mask(T)
+    return _compare(
+        partial(ours, causal=True), lambda x: theirs(x, x, x, attn_mask=forbidden, need_weights=False)[0], x
+    )
+
+
+def _layer_norm() -> Differences:
+    return _compare(
+        layer_norm, lambda x, w, b: F.layer_norm(x, (D,), w, b), _random(B, T, D), _random(D), _random(D, seed=3)
+    )
+
+
+def _rms_norm() -> Differences:
+    return _compare(rms_norm, lambda x, w: F.rms_norm(x, (D,), w, eps=1e-6), _random(B, T, D), _random(D))
+
+
+def _feed_forward() -> Differences:
+    ours = FeedForward(D, 4 * D, activation="relu").double()
+    theirs = nn.Sequential(ours.expand, nn.ReLU(), ours.contract)
+    return _compare(ours, theirs, _random(B, T, D))
+
+
+def _rotary() -> Differences:
+    width = 2 * K  # pairs
+    angles = torch.arange(T)[:, None] * 10_000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+    turns = torch.cat([angles, angles], dim=-1)[None]  # (1, T, K)
+
+    def theirs(x: Tensor) -> Tensor:
+        return apply_rotary_pos_emb(x, x, turns.cos(), turns.sin())[0]
+
+    return _compare(rotary, theirs, _random(B, H, T, width))
+
+
+def _block(*, cross: bool) -> Differences:
+    config = ModelConfig(
+        vocabulary=V, context=T, width=D, layers=1, heads=H, positions="none", norm_order="post", activation="relu"
+    )
+    ours = Block(config, causal=cross, cross=cross).double()
+    kind = nn.TransformerDecoderLayer if cross else nn.TransformerEncoderLayer
+    theirs = kind(D, H, 4 * D, dropout=0.0, batch_first=True, dtype=torch.float64)
+    parts = {
+        "self_attn.in_proj_": "attention.project_in.",
+        "self_attn.out_proj.": "attention.project_out.",
+        "multihead_attn.in_proj_": "cross_attention.project_in.",
+        "multihead_attn.out_proj.": "cross_attention.project_out.",
+        "linear1.": "feed_forward.expand.",
+        "linear2.": "feed_forward.contract.",
+        "norm1.": "attention_norm.",
+        "norm2.": "cross_attention_norm." if cross else "feed_forward_norm.",
+        "norm3.": "feed_forward_norm.",
+    }
+    state = {}
+    for name, tensor in theirs.state_dict().items():
+        prefix = next(part for part in parts if name.startswith(part))
+        state[name.replace(prefix, parts[prefix])] = tensor
+    ours.load_state_dict(state)
+    x, context = _random(B, T, D), _random(B, S, D, seed=3)
+    if cross:
+        forbidden = ~causal_mask(T)
+        return _compare(lambda x, c: ours(x, context=c), lambda x, c: theirs(x, c, tgt_mask=forbidden), x, context)
+    return _compare(ours, theirs, x)
+
+
+def _compare_models(
+    ours: nn.Module, theirs: nn.Module, logits: Tensor, reference: Tensor, from_hub: Callable[..., nn.Module]
+) -> Differences:
+    """Logits, and the gradient of every parameter, brought to our layout by the same function that loads weights."""
+    direction = torch.randn(logits.shape, generator=_seeded(), dtype=logits.dtype)
+    (logits * direction).sum().backward()
+    (reference * direction).sum().backward()
+    gradients = {name: p.grad for name, p in theirs.named_parameters() if p.grad is not None}
+    expected = dict(from_hub(theirs.config.to_dict(), gradients).named_parameters())
+    found = {name: p.grad for name, p in ours.named_parameters() if p.grad is not None}
+    return Differences(_largest([logits], [reference]), _largest(found.values(), (expected[name] for name in found)))
+
+
+def _decoder() -> Differences:
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=V, n_positions=S, n_embd=D, n_layer=2, n_head=H, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0
+    )
+    with _float64():
+        theirs = _shaken(GPT2LMHeadModel(config))
+        ours = decoder_from_hub(config.to_dict(), theirs.state_dict())
+        ids = _ids(B, T)
+        return _compare_models(ours, theirs, ours(ids), theirs(ids).logits, decoder_from_hub)
+
+
+def _encoder() -> Differences:
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=V,
+        max_position_embeddings=S,
+        hidden_size=D,
+        num_hidden_layers=2,
+        num_attention_heads=H,
+        intermediate_size=4 * D,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    with _float64():
+        theirs = _shaken(BertForMaskedLM(config))
+        ours = masked_language_model_from_hub(config.to_dict(), theirs.state_dict())
+        ids, segments, keep = _ids(B, T), _ids(B, T, below=2), torch.arange(T) < torch.tensor([[T], [T - 2]])
+        reference = theirs(ids, token_type_ids=segments, attention_mask=keep.long()).logits
+        logits = ours(ids, segments=segments, keep=keep)
+        return _compare_models(ours, theirs, logits[keep], reference[keep], masked_language_model_from_hub)
+
+
+def _minilm() -> Differences:
+    folder = minilm_folder()
+    ours, theirs = load_encoder(folder), BertModel.from_pretrained(folder).eval()
+    ids, keep = _ids(B, S, below=30_000), torch.arange(S) < torch.tensor([[S], [S - 3]])
+    with torch.no_grad():
+        reference = theirs(ids, attention_mask=keep.long()).last_hidden_state
+        return Differences(_largest([ours(ids, keep=keep)[keep]], [reference[keep]]), None)
+
+
+def _next_token() -> Differences:
+    torch.manual_seed(0)
+    theirs = (
+        GPT2LMHeadModel(
+            GPT2Config(vocab_size=V, n_positions=S, n_embd=D, n_layer=1, n_head=H, bos_token_id=0, eos_token_id=0)
+        )
+        .double()
+        .eval()
+    )
+    ids = _ids(B, T)
+    return _compare(
+        lambda logits: next_token_loss(logits, ids),
+        lambda logits: theirs.loss_function(logits, labels=ids, vocab_size=V),
+        theirs(ids).logits.detach(),
+    )
+
+
+def _masked_token() -> Differences:
+    labels = _ids(B, T).masked_fill(_random(B, T) > 0, IGNORE)
+
+    def theirs(logits: Tensor) -> Tensor:
+        chosen = logits.log_softmax(-1)[labels != IGNORE]
+        return -chosen.gather(-1, labels[labels != IGNORE][:, None]).mean()
+
+    return _compare(lambda logits: masked_token_loss(logits, labels), theirs, _random(B, T, V))
+
+
+CHECKS: list[Check] = [
+    Check("attention", "torch F.scaled_dot_product_attention", 1e-12, partial(_attention, causal=False)),
+    Check("attention, causal mask", "torch F.scaled_dot_product_attention", 1e-12, partial(_attention, causal=True)),
+    Check("fused_attention, any mask", "our explicit attention", 1e-12, _fused),
+    Check("MultiHeadAttention, causal", "torch nn.MultiheadAttention", 1e-12, partial(_multi_head, cross=False)),
+    Check("MultiHeadAttention, cross", "torch nn.MultiheadAttention", 1e-12, partial(_multi_head, cross=True)),
+    Check("layer_norm", "torch F.layer_norm", 1e-12, _layer_norm),
+    Check("rms_norm", "torch F.rms_norm", 1e-12, _rms_norm),
+    Check("FeedForward", "torch nn.Linear, nn.ReLU, nn.Linear", 1e-12, _feed_forward),
+    Check("rotary", "transformers Llama apply_rotary_pos_emb", 1e-12, _rotary),
+    Check("Block, post-norm", "torch nn.TransformerEncoderLayer", 1e-9, partial(_block, cross=False)),
+    Check("Block, cross-attention", "torch nn.TransformerDecoderLayer", 1e-9, partial(_block, cross=True)),
+    Check("Decoder", "transformers GPT2LMHeadModel", 1e-9, _decoder),
+    Check("MaskedLanguageModel (Encoder)", "transformers BertForMaskedLM", 1e-9, _encoder),
+    Check("Encoder, MiniLM's real weights", "transformers BertModel, float32", 1e-5, _minilm),
+    Check("next_token_loss", "transformers GPT2LMHeadModel's loss, float32", 1e-6, _next_token),
+    Check("masked_token_loss", "mean of -log_softmax at the labels", 1e-12, _masked_token),
+]
