@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-unit test-book test-site execute matrix bench lint format lock address version wheel newest oldest clean
+.PHONY: help book test test-unit test-book test-site execute matrix bench lint format lock address version release links newest oldest clean
 
 help: ## list the verbs
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -64,8 +64,15 @@ address: $(VENV)/installed ## move the repository: make address URL=https://gith
 version: $(VENV)/installed ## name the next release: make version NUMBER=1.2.3
 	$(BIN)/python -m tests.repository.version $(NUMBER)
 
-wheel: $(VENV)/installed ## build the package into dist/
+release: book ## what a release carries, into dist/: wheel, source, the site and the notebooks as archives, checksums
+	@rm -rf dist
 	$(BIN)/python -m build --no-isolation
+	cd _build && ../$(BIN)/python -m zipfile --create ../dist/llmguide-html.zip html
+	git archive --format=zip --output=dist/llmguide-notebooks.zip HEAD book LICENSE LICENSE-text README.md
+	cd dist && sha256sum * > SHA256SUMS
+
+links: $(VENV)/installed ## ask every linked site whether the page is still there
+	$(BIN)/jupyter-book build . --builder linkcheck
 
 # The ends of the allowed ranges, each in an environment of its own. Outputs are compared at the locked versions only:
 # another matplotlib draws other pixels.
