@@ -123,6 +123,11 @@ class KeyValueCache:
         keys, values = self._buffer[..., :end, :]
         return keys, values
 
+    @property
+    def bytes(self) -> int:
+        """Memory of the whole capacity; 0 before the first keys come."""
+        return 0 if self._buffer is None else self._buffer.nbytes
+
 
 class MultiHeadAttention(nn.Module):
     """H attentions side by side, each over its own K = D / H numbers of every position, then mixed by a linear map.
