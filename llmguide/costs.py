@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 
-def block_parameters(
-    *, width: int, hidden: int | None = None, cross: bool = False
-) -> int:
+def block_parameters(*, width: int, hidden: int | None = None, cross: bool = False) -> int:
     """Numbers learned in one block: attention 4 D^2 + 4 D, feed-forward 2 D F + D + F, two norms 4 D.
 
     Cross-attention adds another attention and another norm.
@@ -24,29 +22,17 @@ def block_parameters(
     return attention + feed_forward + 2 * norm + (attention + norm if cross else 0)
 
 
-def decoder_parameters(
-    *, vocabulary: int, context: int, width: int, layers: int, hidden: int | None = None
-) -> int:
+def decoder_parameters(*, vocabulary: int, context: int, width: int, layers: int, hidden: int | None = None) -> int:
     """Numbers learned in a GPT-2 with tied embeddings: V D + T D + L blocks + the last norm.
 
     Taught in: attention/what-it-costs
     Source: radford2019language
     """
-    return (
-        (vocabulary + context) * width
-        + layers * block_parameters(width=width, hidden=hidden)
-        + 2 * width
-    )
+    return (vocabulary + context) * width + layers * block_parameters(width=width, hidden=hidden) + 2 * width
 
 
 def encoder_parameters(
-    *,
-    vocabulary: int,
-    context: int,
-    width: int,
-    layers: int,
-    hidden: int | None = None,
-    segments: int = 2,
+    *, vocabulary: int, context: int, width: int, layers: int, hidden: int | None = None, segments: int = 2
 ) -> int:
     """Numbers learned in a BERT with its pooler.
 
@@ -58,9 +44,7 @@ def encoder_parameters(
     return embeddings + layers * block_parameters(width=width, hidden=hidden) + pooler
 
 
-def block_flops(
-    *, length: int, width: int, hidden: int | None = None
-) -> dict[str, int]:
+def block_flops(*, length: int, width: int, hidden: int | None = None) -> dict[str, int]:
     """Operations of one block on one text forward, a multiplication and an addition counted as two, by part.
 
     Only the matrix products are counted: what is left (softmax, norms, activations) is a few percent.
@@ -76,9 +60,7 @@ def block_flops(
     }
 
 
-def forward_flops(
-    *, vocabulary: int, length: int, width: int, layers: int, hidden: int | None = None
-) -> int:
+def forward_flops(*, vocabulary: int, length: int, width: int, layers: int, hidden: int | None = None) -> int:
     """Operations of a decoder on one text of T tokens, forward: L blocks and the scores of all V tokens.
 
     Backward takes twice as many; one training step so takes three times this.
@@ -86,15 +68,11 @@ def forward_flops(
     Taught in: attention/what-it-costs
     Source: kaplan2020scaling, section 2.1
     """
-    blocks = layers * sum(
-        block_flops(length=length, width=width, hidden=hidden).values()
-    )
+    blocks = layers * sum(block_flops(length=length, width=width, hidden=hidden).values())
     return blocks + 2 * length * width * vocabulary
 
 
-def attention_bytes(
-    *, batch: int, heads: int, length: int, bytes_per_number: int = 4
-) -> int:
+def attention_bytes(*, batch: int, heads: int, length: int, bytes_per_number: int = 4) -> int:
     """Bytes of one layer's (B, H, T, T) weights, where they are kept.
 
     Taught in: attention/what-it-costs
@@ -103,13 +81,7 @@ def attention_bytes(
 
 
 def cache_bytes(
-    *,
-    batch: int,
-    length: int,
-    width: int,
-    layers: int,
-    bytes_per_number: int = 2,
-    groups: float = 1.0,
+    *, batch: int, length: int, width: int, layers: int, bytes_per_number: int = 2, groups: float = 1.0
 ) -> int:
     """Bytes of a KV cache: keys and values (2) of D numbers in L layers for each of B T positions.
 
@@ -128,17 +100,10 @@ def training_bytes(*, parameters: int, bytes_per_number: int = 4) -> dict[str, i
     Taught in: attention/what-it-costs
     """
     each = parameters * bytes_per_number
-    return {
-        "weights": each,
-        "gradients": each,
-        "first moments": each,
-        "second moments": each,
-    }
+    return {"weights": each, "gradients": each, "first moments": each, "second moments": each}
 
 
-def block_activations(
-    *, batch: int, length: int, width: int, heads: int, hidden: int | None = None
-) -> dict[str, int]:
+def block_activations(*, batch: int, length: int, width: int, heads: int, hidden: int | None = None) -> dict[str, int]:
     """Numbers that one block keeps of its forward pass until backward has used them, by part.
 
     8 B T D + 2 B T F, and the notes of the norms (4 B T) and of the fused kernel (B H T). Pre-norm, without dropout. The
@@ -150,14 +115,9 @@ def block_activations(
     hidden = 4 * width if hidden is None else hidden
     positions = batch * length
     return {
-        "norms": positions
-        * (2 * width + 4),  # what each is given, its mean and its deviation, twice
-        "attention": positions
-        * (
-            5 * width + heads
-        ),  # its input, q, k, v, the mixed values; a log-sum a query
-        "feed-forward": positions
-        * (width + 2 * hidden),  # its input, the inner layer before and after the bend
+        "norms": positions * (2 * width + 4),  # what each is given, its mean and its deviation, twice
+        "attention": positions * (5 * width + heads),  # its input, q, k, v, the mixed values; a log-sum a query
+        "feed-forward": positions * (width + 2 * hidden),  # its input, the inner layer before and after the bend
     }
 
 
@@ -172,17 +132,12 @@ class KeptForBackward:
     def bytes(self) -> int:
         """Memory of the tensors still held, each piece counted once, the parameters left out."""
         storages = {
-            storage.data_ptr(): storage.nbytes()
-            for storage in (h.tensor.untyped_storage() for h in self._held)
+            storage.data_ptr(): storage.nbytes() for storage in (h.tensor.untyped_storage() for h in self._held)
         }
-        return sum(
-            size for place, size in storages.items() if place not in self._parameters
-        )
+        return sum(size for place, size in storages.items() if place not in self._parameters)
 
     def _hold(self, tensor: Tensor) -> "_Held":
-        held = _Held(
-            tensor.detach()
-        )  # with its history it would keep its own graph alive
+        held = _Held(tensor.detach())  # with its history it would keep its own graph alive
         self._held.add(held)
         return held
 

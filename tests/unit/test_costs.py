@@ -31,32 +31,17 @@ def numbers(module: nn.Module) -> int:
 
 @pytest.mark.parametrize("cross", [False, True])
 def test_block_parameters_are_the_blocks(cross: bool) -> None:
-    assert block_parameters(width=D, hidden=F, cross=cross) == numbers(
-        Block(CONFIG, causal=cross, cross=cross)
-    )
+    assert block_parameters(width=D, hidden=F, cross=cross) == numbers(Block(CONFIG, causal=cross, cross=cross))
 
 
 def test_decoder_parameters_are_the_decoders() -> None:
-    assert decoder_parameters(
-        vocabulary=V, context=11, width=D, layers=L, hidden=F
-    ) == numbers(Decoder(CONFIG))
+    assert decoder_parameters(vocabulary=V, context=11, width=D, layers=L, hidden=F) == numbers(Decoder(CONFIG))
 
 
 def test_encoder_parameters_are_the_encoders() -> None:
-    config = ModelConfig(
-        vocabulary=V,
-        context=11,
-        width=D,
-        layers=L,
-        heads=H,
-        hidden=F,
-        norm_order="post",
-        segments=3,
-    )
+    config = ModelConfig(vocabulary=V, context=11, width=D, layers=L, heads=H, hidden=F, norm_order="post", segments=3)
 
-    ours = encoder_parameters(
-        vocabulary=V, context=11, width=D, layers=L, hidden=F, segments=3
-    )
+    ours = encoder_parameters(vocabulary=V, context=11, width=D, layers=L, hidden=F, segments=3)
 
     assert ours == numbers(Encoder(config))
 
@@ -70,22 +55,15 @@ def test_forward_flops_are_those_that_torch_counts() -> None:
     with FlopCounterMode(display=False) as backward:
         logits.sum().backward()
 
-    assert forward.get_total_flops() == B * forward_flops(
-        vocabulary=V, length=T, width=D, layers=L, hidden=F
-    )
+    assert forward.get_total_flops() == B * forward_flops(vocabulary=V, length=T, width=D, layers=L, hidden=F)
     assert backward.get_total_flops() == 2 * forward.get_total_flops()
 
 
 def test_scores_and_mixing_grow_with_the_square_of_the_length() -> None:
     short, long = (block_flops(length=length, width=D) for length in (T, 3 * T))
 
-    assert (
-        long["scores"] == 9 * short["scores"] and long["mixing"] == 9 * short["mixing"]
-    )
-    assert (
-        long["projections"] == 3 * short["projections"]
-        and long["feed-forward"] == 3 * short["feed-forward"]
-    )
+    assert long["scores"] == 9 * short["scores"] and long["mixing"] == 9 * short["mixing"]
+    assert long["projections"] == 3 * short["projections"] and long["feed-forward"] == 3 * short["feed-forward"]
 
 
 def test_a_block_keeps_the_activations_of_the_formula() -> None:
@@ -95,9 +73,7 @@ def test_a_block_keeps_the_activations_of_the_formula() -> None:
     with kept_for_backward(block.parameters()) as kept:
         y = block(x)
 
-    assert kept.bytes == 4 * sum(
-        block_activations(batch=B, length=T, width=D, heads=H, hidden=F).values()
-    )
+    assert kept.bytes == 4 * sum(block_activations(batch=B, length=T, width=D, heads=H, hidden=F).values())
     del y
     assert kept.bytes == 0
 
@@ -116,10 +92,7 @@ def test_explicit_attention_keeps_its_weights_and_the_fused_kernel_does_not() ->
 
 
 def test_backward_lets_go_of_what_was_kept_even_when_the_loss_is_not() -> None:
-    model, ids = (
-        Decoder(CONFIG),
-        torch.randint(V, (B, T), generator=torch.Generator().manual_seed(0)),
-    )
+    model, ids = (Decoder(CONFIG), torch.randint(V, (B, T), generator=torch.Generator().manual_seed(0)))
 
     with kept_for_backward(model.parameters()) as kept:
         loss = next_token_loss(model(ids), ids)
@@ -148,9 +121,7 @@ def test_cache_bytes_are_the_caches() -> None:
     with torch.inference_mode():
         model(ids, cache=cache)
 
-    assert sum(layer.bytes for layer in cache) == cache_bytes(
-        batch=B, length=T, width=D, layers=L, bytes_per_number=4
-    )
+    assert sum(layer.bytes for layer in cache) == cache_bytes(batch=B, length=T, width=D, layers=L, bytes_per_number=4)
 
 
 def test_grouped_queries_divide_the_cache() -> None:
@@ -164,19 +135,10 @@ def test_training_bytes_are_those_of_adamw() -> None:
     optimizer = torch.optim.AdamW(model.parameters())
     model(torch.randn(B, T, D)).sum().backward()
     optimizer.step()
-    moments = [
-        m
-        for state in optimizer.state.values()
-        for name, m in state.items()
-        if name != "step"
-    ]
+    moments = [m for state in optimizer.state.values() for name, m in state.items() if name != "step"]
 
     bill = training_bytes(parameters=numbers(model))
 
     assert bill["weights"] == sum(p.nbytes for p in model.parameters())
-    assert bill["gradients"] == sum(
-        p.grad.nbytes for p in model.parameters() if p.grad is not None
-    )
-    assert bill["first moments"] + bill["second moments"] == sum(
-        m.nbytes for m in moments
-    )
+    assert bill["gradients"] == sum(p.grad.nbytes for p in model.parameters() if p.grad is not None)
+    assert bill["first moments"] + bill["second moments"] == sum(m.nbytes for m in moments)
