@@ -80,9 +80,7 @@ def attention_bytes(*, batch: int, heads: int, length: int, bytes_per_number: in
     return batch * heads * length**2 * bytes_per_number
 
 
-def cache_bytes(
-    *, batch: int, length: int, width: int, layers: int, bytes_per_number: int = 2, groups: float = 1.0
-) -> int:
+def cache_bytes(*, batch: int, length: int, width: int, layers: int, bytes_per_number: int = 2, groups: int = 1) -> int:
     """Bytes of a KV cache: keys and values (2) of D numbers in L layers for each of B T positions.
 
     Args:
@@ -91,7 +89,7 @@ def cache_bytes(
     Taught in: attention/what-it-costs
     Source: ainslie2023gqa
     """
-    return round(2 * batch * length * width * layers * bytes_per_number / groups)
+    return 2 * batch * length * width * layers * bytes_per_number // groups
 
 
 def training_bytes(*, parameters: int, bytes_per_number: int = 4) -> dict[str, int]:
@@ -106,7 +104,7 @@ def training_bytes(*, parameters: int, bytes_per_number: int = 4) -> dict[str, i
 def block_activations(*, batch: int, length: int, width: int, heads: int, hidden: int | None = None) -> dict[str, int]:
     """Numbers that one block keeps of its forward pass until backward has used them, by part.
 
-    8 B T D + 2 B T F, and the notes of the norms (4 B T) and of the fused kernel (B H T). Pre-norm, without dropout. The
+    8 B T D + 2 B T F, and the notes of the norms (4 B T) and of the fused kernel (B H T). Pre-norm, no dropout. The
     explicit path keeps (B, H, T, T) weights besides; see `attention_bytes`.
 
     Taught in: attention/what-it-costs

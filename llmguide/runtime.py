@@ -42,10 +42,11 @@ def start(*, seed: int = 0) -> None:
 
 def scale() -> Scale:
     """`book` (2 cores, offline, minutes) or `full` (a GPU, the model hub), from `LLMGUIDE_SCALE`."""
-    name = os.environ.get("LLMGUIDE_SCALE", "book")
-    if name not in ("book", "full"):
-        raise ValueError(f"LLMGUIDE_SCALE is {name!r}; it must be 'book' or 'full'")
-    return name
+    match os.environ.get("LLMGUIDE_SCALE", "book"):
+        case "book" | "full" as name:
+            return name
+        case name:
+            raise ValueError(f"LLMGUIDE_SCALE is {name!r}; it must be 'book' or 'full'")
 
 
 def threads() -> int:
