@@ -14,6 +14,7 @@ from llmguide.layers import rotary
 Queries = Float[Tensor, "*B T K"]
 Keys = Float[Tensor, "*B S K"]
 Values = Float[Tensor, "*B S W"]  # in one head of a model W = K
+Held = Float[Tensor, "*B S_held K"]  # what a cache holds: keys, or values, of all positions so far
 Mixed = Float[Tensor, "*B T W"]
 Weights = Float[Tensor, "*B T S"]
 Mask = Bool[Tensor, "*#B #T S"]
@@ -104,7 +105,7 @@ class KeyValueCache:
         self.length = 0  # positions held
         self._buffer: Tensor | None = None
 
-    def append(self, k: Keys, v: Values) -> tuple[Keys, Values]:
+    def append(self, k: Keys, v: Keys) -> tuple[Held, Held]:
         """Add the keys and values of new positions; returns those of all positions so far.
 
         Raises:
@@ -122,6 +123,11 @@ class KeyValueCache:
         self.length = end
         keys, values = self._buffer[..., :end, :]
         return keys, values
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the whole capacity; 0 before the first keys come."""
+        return 0 if self._buffer is None else self._buffer.nbytes
 
 
 class MultiHeadAttention(nn.Module):

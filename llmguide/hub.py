@@ -78,8 +78,8 @@ def _names(model: Model) -> Names:
         yield "backbone.position_embedding.weight", ["transformer.wpe.weight"]
         yield from _pairs("backbone.norm", "transformer.ln_f")
         for layer in layers:
-            for ours, theirs in GPT2_PARTS.items():
-                yield from _pairs(f"backbone.blocks.{layer}.{ours}", f"transformer.h.{layer}.{theirs}")
+            for ours, part in GPT2_PARTS.items():
+                yield from _pairs(f"backbone.blocks.{layer}.{ours}", f"transformer.h.{layer}.{part}")
         return
     body = "" if isinstance(model, Encoder) else "bert."
     yield "backbone.token_embedding.weight", [f"{body}embeddings.word_embeddings.weight"]
@@ -87,10 +87,9 @@ def _names(model: Model) -> Names:
     yield "backbone.segment_embedding.weight", [f"{body}embeddings.token_type_embeddings.weight"]
     yield from _pairs("backbone.norm", f"{body}embeddings.LayerNorm")
     for layer in layers:
-        for ours, theirs in BERT_PARTS.items():
-            yield from _pairs(
-                f"backbone.blocks.{layer}.{ours}", *(f"{body}encoder.layer.{layer}.{part}" for part in theirs)
-            )
+        for ours, parts in BERT_PARTS.items():
+            theirs = (f"{body}encoder.layer.{layer}.{part}" for part in parts)
+            yield from _pairs(f"backbone.blocks.{layer}.{ours}", *theirs)
     if isinstance(model, Encoder):
         yield from _pairs("pooler", "pooler.dense")
     else:

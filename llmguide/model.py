@@ -146,6 +146,8 @@ class Block(nn.Module):
 class Backbone(nn.Module):
     """Token ids to hidden states: embeddings, then L blocks. What a decoder and an encoder share."""
 
+    waves: Tensor  # sinusoidal positions, where the model has them
+
     def __init__(self, config: ModelConfig, *, causal: bool) -> None:
         super().__init__()
         self.config, self.causal = config, causal
@@ -158,10 +160,11 @@ class Backbone(nn.Module):
         self.segment_embedding = nn.Embedding(config.segments, config.width) if config.segments else None
         # Pre-norm closes with a normalisation; post-norm opens with one and ends each sub-layer with one.
         self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
-        self.blocks = nn.ModuleList(Block(config, causal=causal) for _ in range(config.layers))
+        blocks = [Block(config, causal=causal) for _ in range(config.layers)]
+        self.blocks = nn.ModuleList(blocks)
         self.dropout = nn.Dropout(config.dropout)
         self.apply(_initialise)
-        for block in self.blocks:  # 2 L sums on the residual stream: keep their variance at the start (GPT-2)
+        for block in blocks:  # 2 L sums on the residual stream: keep their variance at the start (GPT-2)
             for last in (block.attention.project_out, block.feed_forward.contract):
                 nn.init.normal_(last.weight, std=0.02 / (2 * config.layers) ** 0.5)
 

@@ -7,6 +7,7 @@ import random
 import sys
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -30,6 +31,7 @@ def start(*, seed: int = 0) -> None:
         ValueError: `LLMGUIDE_SCALE` or `LLMGUIDE_THREADS` holds a value that means nothing.
     """
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # a progress bar is not an output to compare
+    warnings.filterwarnings("ignore", message="IProgress not found")  # nor is tqdm's wish for widgets to draw it with
     if scale() == "book":
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # an unreachable hub costs 49 s of silent retries a call
         torch.use_deterministic_algorithms(True)
@@ -42,10 +44,11 @@ def start(*, seed: int = 0) -> None:
 
 def scale() -> Scale:
     """`book` (2 cores, offline, minutes) or `full` (a GPU, the model hub), from `LLMGUIDE_SCALE`."""
-    name = os.environ.get("LLMGUIDE_SCALE", "book")
-    if name not in ("book", "full"):
-        raise ValueError(f"LLMGUIDE_SCALE is {name!r}; it must be 'book' or 'full'")
-    return name
+    match os.environ.get("LLMGUIDE_SCALE", "book"):
+        case "book" | "full" as name:
+            return name
+        case name:
+            raise ValueError(f"LLMGUIDE_SCALE is {name!r}; it must be 'book' or 'full'")
 
 
 def threads() -> int:

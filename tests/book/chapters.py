@@ -1,11 +1,10 @@
 """A chapter is a notebook that `_toc.yml` names; here is what each of its cells is for.
 
-Everything that looks into the notebooks (the checks, `make execute`, the status page) asks this module. It knows neither
+Everything that looks into the notebooks asks this module: the checks, `make execute`, the status page. It knows neither
 pytest nor Sphinx.
 """
 
 import re
-import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,9 @@ from typing import Any
 import nbformat
 import yaml
 from nbformat import NotebookNode
+
+from tests.repository.address import repository
+from tests.repository.version import version
 
 ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "book"
@@ -24,7 +26,9 @@ STUB_TAG, CHECK_TAG = "exercise-stub", "exercise-check"
 
 _EXERCISE_ID = re.compile(r"ex-(?P<slug>[a-z0-9-]+?)-(?P<number>\d+)(?:-(?P<role>stub|check|solution))?")
 _PYTHON_BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```", re.DOTALL | re.MULTILINE)
-_MARKDOWN_FIGURE = re.compile(r"^(?P<fence>`{3,}|:{3,})\{figure\}[^\n]*\n(?P<body>.*?)^(?P=fence)\s*$", re.DOTALL | re.MULTILINE)
+_MARKDOWN_FIGURE = re.compile(
+    r"^(?P<fence>`{3,}|:{3,})\{figure\}[^\n]*\n(?P<body>.*?)^(?P=fence)\s*$", re.DOTALL | re.MULTILINE
+)
 _FIELD = re.compile(r"^:(?P<key>[a-z]+):[ \t]*(?P<value>.*)$", re.MULTILINE)
 
 
@@ -133,22 +137,16 @@ def chapters() -> list[Chapter]:
     return [Chapter(path) for path in paths if path.exists()]
 
 
-def project() -> dict[str, Any]:
-    """The `[project]` table of pyproject.toml."""
-    table: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return table
-
-
 def setup_source() -> str:
-    """The set-up cell, the same in every chapter: it does nothing where the package is, and installs it where it is not."""
-    name, version, url = project()["name"], project()["version"], project()["urls"]["Repository"]
+    """The set-up cell, the same in every chapter: it installs the package where there is none."""
+    wheels = f"{repository()}/releases/expanded_assets/v{version()}"  # a page that links a release's files
     return "\n".join(
         [
             "try:",
-            f"    import {name}",
+            "    import llmguide",
             "except ModuleNotFoundError:  # Colab, or a fresh environment",
-            f'    %pip install -q "{name}[minilm]=={version}" --find-links {url}/releases/expanded_assets/v{version}',
-            f"from {name} import runtime",
+            f'    %pip install -q "llmguide[minilm]=={version()}" --find-links {wheels}',
+            "from llmguide import runtime",
             "runtime.start(seed=0)",
         ]
     )
@@ -180,7 +178,9 @@ def canonical(notebook: NotebookNode) -> str:
     )
     for cell in clean.cells:
         cell.source = cell.source.rstrip("\n")
-        cell.metadata = nbformat.from_dict({key: cell.metadata[key] for key in ("mystnb", "tags") if cell.metadata.get(key)})
+        cell.metadata = nbformat.from_dict(
+            {key: cell.metadata[key] for key in ("mystnb", "tags") if cell.metadata.get(key)}
+        )
         cell.pop("attachments", None)
     nbformat.validate(clean)
     return str(nbformat.writes(clean, version=nbformat.NO_CONVERT)) + "\n"
@@ -201,7 +201,11 @@ def _figures_of(cell: NotebookNode) -> list[Figure]:
         drawn = cell.metadata.get("mystnb", {})
         if "figure" not in drawn:
             return []
-        texts = drawn["figure"].get("name", ""), drawn["figure"].get("caption", ""), drawn.get("image", {}).get("alt", "")
+        texts = (
+            drawn["figure"].get("name", ""),
+            drawn["figure"].get("caption", ""),
+            drawn.get("image", {}).get("alt", ""),
+        )
         return [Figure(cell.id, *texts)]
     placed = []
     for block in _MARKDOWN_FIGURE.finditer(cell.source):

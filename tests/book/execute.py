@@ -25,6 +25,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
+from llmguide import runtime
 from tests.book.chapters import SETUP_ID, Chapter, canonical, chapters, setup_source
 
 SECONDS = 120  # processor time of a chapter
@@ -101,16 +102,6 @@ def with_setup(notebook: NotebookNode) -> NotebookNode:
     return copied
 
 
-def save(path: Path, text: str) -> None:
-    """Write the file whole or not at all."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
 def find(name: str) -> Chapter:
     """The chapter of that slug, last part of a slug, or path."""
     if name.endswith(".ipynb"):
@@ -140,13 +131,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 wall = time.perf_counter() - start
                 note = f"{seconds:5.1f} s of processor time, {wall:5.1f} s of wall time, peak {peak:5.0f} MiB"
             if options.check and after != before:
-                raise ChapterError(f"the file would change: make execute CHAPTER={chapter.name}")
+                raise ChapterError(f"the file would change: make execute CHAPTERS={chapter.name}")
         except ChapterError as error:
             failed += 1
             print(f"FAILED   {chapter}: {error}", flush=True)
             continue
         if not options.check and after != before:
-            save(chapter.path, after)
+            with runtime.replacing(chapter.path) as path:
+                path.write_text(after, encoding="utf-8")
         print(f"{'same' if after == before else 'changed':8} {chapter}: {note}", flush=True)
     return 1 if failed else 0
 

@@ -13,6 +13,7 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from llmguide.attention import MultiHeadAttention, attention, causal_mask, fused_attention
 from llmguide.checkpoints import load_encoder, minilm_folder
+from llmguide.generation import greedy
 from llmguide.hub import decoder_from_hub, masked_language_model_from_hub
 from llmguide.layers import FeedForward, layer_norm, rms_norm, rotary
 from llmguide.losses import IGNORE, masked_token_loss, next_token_loss
@@ -43,14 +44,25 @@ def _largest(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> float:
     return max(float((a - b).detach().abs().max()) for a, b in zip(ours, theirs, strict=True))
 
 
-def _compare(ours: Callable[..., Tensor], theirs: Callable[..., Tensor], *inputs: Tensor) -> Differences:
-    """Outputs on the same inputs, and the gradients of one random projection of them."""
-    inputs = tuple(x.detach().requires_grad_() if x.is_floating_point() else x for x in inputs)
-    first, second = ours(*inputs), theirs(*inputs)
-    direction = torch.randn(first.shape, generator=_seeded(), dtype=first.dtype)
-    needed = [x for x in inputs if x.requires_grad]
-    gradients = [torch.autograd.grad((y * direction).sum(), needed) for y in (first, second)]
-    return Differences(_largest([first], [second]), _largest(*gradients))
+def _compare(
+    ours: Callable[..., Tensor],
+    theirs: Callable[..., Tensor],
+    *inputs: Tensor,
+    parameters: tuple[Iterable[Tensor], Iterable[Tensor]] = ((), ()),
+) -> Differences:
+    """Outputs on the same inputs, and the gradients of one random projection of them.
+
+    Args:
+        parameters: ours and theirs, in the same order; their gradients are compared beside those of the inputs.
+    """
+    inputs = tuple(x.detach().requires_grad_() for x in inputs)
+    outputs = ours(*inputs), theirs(*inputs)
+    direction = torch.randn(outputs[0].shape, generator=_seeded(), dtype=outputs[0].dtype)
+    gradients = [
+        torch.autograd.grad((y * direction).sum(), [*inputs, *learned])
+        for y, learned in zip(outputs, parameters, strict=True)
+    ]
+    return Differences(_largest(outputs[:1], outputs[1:]), _largest(*gradients))
 
 
 def _seeded(seed: int = 0) -> torch.Generator:
@@ -117,14 +129,11 @@ def _multi_head(*, cross: bool) -> Differences:
         theirs.in_proj_bias.copy_(ours.project_in.bias)
         theirs.out_proj.bias.copy_(ours.project_out.bias)
     x, context = _random(B, T, D), _random(B, S, D, seed=3)
+    compare = partial(_compare, parameters=(ours.parameters(), theirs.parameters()))  # both: in, out; weight, bias
     if cross:
-        return _compare(
-            lambda x, c: ours(x, context=c), lambda x, c: theirs(x, c, c, need_weights=False)[0], x, context
-        )
+        return compare(lambda x, c: ours(x, context=c), lambda x, c: theirs(x, c, c, need_weights=False)[0], x, context)
     forbidden = ~causal_mask(T)
-    return _compare(
-        partial(ours, causal=True), lambda x: theirs(x, x, x, attn_mask=forbidden, need_weights=False)[0], x
-    )
+    return compare(partial(ours, causal=True), lambda x: theirs(x, x, x, attn_mask=forbidden, need_weights=False)[0], x)
 
 
 def _layer_norm() -> Differences:
@@ -173,15 +182,16 @@ def _block(*, cross: bool) -> Differences:
         "norm3.": "feed_forward_norm.",
     }
     state = {}
-    for name, tensor in theirs.state_dict().items():
+    for name, parameter in _shaken(theirs).named_parameters():
         prefix = next(part for part in parts if name.startswith(part))
-        state[name.replace(prefix, parts[prefix])] = tensor
+        state[name.replace(prefix, parts[prefix])] = parameter
     ours.load_state_dict(state)
+    compare = partial(_compare, parameters=([ours.get_parameter(name) for name in state], state.values()))
     x, context = _random(B, T, D), _random(B, S, D, seed=3)
     if cross:
         forbidden = ~causal_mask(T)
-        return _compare(lambda x, c: ours(x, context=c), lambda x, c: theirs(x, c, tgt_mask=forbidden), x, context)
-    return _compare(ours, theirs, x)
+        return compare(lambda x, c: ours(x, context=c), lambda x, c: theirs(x, c, tgt_mask=forbidden), x, context)
+    return compare(ours, theirs, x)
 
 
 def _compare_models(
@@ -266,6 +276,20 @@ def _masked_token() -> Differences:
     return _compare(lambda logits: masked_token_loss(logits, labels), theirs, _random(B, T, V))
 
 
+def _greedy(*, use_cache: bool) -> Differences:
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=V, n_positions=S + T, n_embd=D, n_layer=2, n_head=H, bos_token_id=None, eos_token_id=None
+    )
+    theirs = _shaken(GPT2LMHeadModel(config))
+    ours = decoder_from_hub(config.to_dict(), theirs.state_dict())
+    prompt = _ids(B, T)
+    reference = theirs.generate(
+        prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=S, do_sample=False, pad_token_id=0
+    )
+    return Differences(_largest([greedy(ours, prompt, max_new_tokens=S, use_cache=use_cache)], [reference]), None)
+
+
 CHECKS: list[Check] = [
     Check("attention", "torch F.scaled_dot_product_attention", 1e-12, partial(_attention, causal=False)),
     Check("attention, causal mask", "torch F.scaled_dot_product_attention", 1e-12, partial(_attention, causal=True)),
@@ -283,4 +307,6 @@ CHECKS: list[Check] = [
     Check("Encoder, MiniLM's real weights", "transformers BertModel, float32", 1e-5, _minilm),
     Check("next_token_loss", "transformers GPT2LMHeadModel's loss, float32", 1e-6, _next_token),
     Check("masked_token_loss", "mean of -log_softmax at the labels", 1e-12, _masked_token),
+    Check("greedy", "transformers generate, the same ids", 0.0, partial(_greedy, use_cache=False)),
+    Check("greedy, with a cache", "transformers generate, the same ids", 0.0, partial(_greedy, use_cache=True)),
 ]

@@ -1,0 +1,3 @@
+"""Every run of pytest checks notebooks strictly (see tests/book/strict.py)."""
+
+pytest_plugins = ["tests.book.strict"]
