@@ -113,8 +113,10 @@ def conversation(telling: Telling, *, seed: int) -> tuple[Turn, ...]:
     stranger = chance.choice([p for p in VILLAGE.people if p not in story.cast])
     turns.append((f"What did {stranger.name} say about it?", f"{UNKNOWN} {stranger.name} is not in it."))
     return tuple(
-        Turn(role=role, text=text) for asked in turns for role, text in zip(("user", "assistant"), asked, strict=True)
-    )  # fmt: skip
+        turn
+        for question, answer in turns
+        for turn in (Turn(role="user", text=question), Turn(role="assistant", text=answer))
+    )
 
 
 def _answered(telling: Telling) -> Iterator[Question]:

@@ -8,7 +8,7 @@ from llmguide.village import CHINESE, LANGUAGES, LINK_WEIGHTS, NAMES, PLACES, TH
 from llmguide.world import Chance, Chooser, Event, Person, Story, Thing, World, write
 
 LanguageName = Literal["en", "zh"]
-PRONOUN_WEIGHTS = (2, 1)  # a pronoun where it is clear, twice as often as the name
+PRONOUN_WEIGHTS = (2.0, 1.0)  # a pronoun where it is clear, twice as often as the name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +73,7 @@ class _Teller:
                 text = self.chooser.pick(words.feeling).format(S=subject, f=self._word(event.feeling))
                 self._add(_capitalised(text), index)
         self._add(self._closing(words), None)
-        return Telling(
-            story=story, language=self.language, sentences=tuple(self.sentences), events=tuple(self.events)
-        )
+        return Telling(story=story, language=self.language, sentences=tuple(self.sentences), events=tuple(self.events))
 
     def _add(self, sentence: str, event: int | None) -> None:
         self.sentences.append(sentence)
@@ -91,9 +89,7 @@ class _Teller:
 
     def _event(self, event: Event, words: Language) -> str:
         link = (
-            self.chooser.pick(words.times[event.time])
-            if event.later
-            else self.chooser.pick(words.links, LINK_WEIGHTS)
+            self.chooser.pick(words.times[event.time]) if event.later else self.chooser.pick(words.links, LINK_WEIGHTS)
         )
         subject = self._subject(event.person)
         forms = words.events[event.kind]
@@ -156,7 +152,8 @@ class _Teller:
         return f"{article} {thing.look} {thing.name}"
 
     def _at(self, place: str) -> str:
-        return PLACES[place][0 if self.language == "en" else 1]
+        english, chinese, _ = PLACES[place]
+        return english if self.language == "en" else chinese
 
     def _to(self, place: str) -> str:
         return f"to the {place}" if self.language == "en" else PLACES[place][1]

@@ -173,5 +173,5 @@ MANDARIN = Language(
     pronouns=("她", "他"),
     possessives=("她的", "他的"),
 )  # fmt: skip
-LINK_WEIGHTS = (5, 1, 1, 1, 1, 1)  # most sentences start without a link
+LINK_WEIGHTS = (5.0, 1.0, 1.0, 1.0, 1.0, 1.0)  # most sentences start without a link
 LANGUAGES = {"en": ENGLISH, "zh": MANDARIN}

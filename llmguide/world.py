@@ -4,14 +4,14 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 T = TypeVar("T")
 Kind = Literal["go", "do", "meet", "take", "give", "put", "drop", "miss", "find"]
 
 # How often each kind of event happens where it can, and the feelings that may follow it.
 WEIGHTS: dict[Kind, float] = {
-    "go": 3, "do": 1, "meet": 2, "take": 4, "give": 3, "put": 1, "drop": 2, "miss": 3, "find": 6
+    "go": 3.0, "do": 1.0, "meet": 2.0, "take": 4.0, "give": 3.0, "put": 1.0, "drop": 2.0, "miss": 3.0, "find": 6.0
 }  # fmt: skip
 FEELINGS: dict[Kind, tuple[str, ...]] = {
     "do": ("happy", "calm", "tired"),
@@ -26,6 +26,7 @@ SKIES = ("sunny", "cloudy", "windy", "rainy", "cold", "warm")
 LOOKS = ("old", "red", "blue", "little")
 
 
+@runtime_checkable
 class Chooser(Protocol):
     """Whatever decides: chance while a world is sampled, a counter while it is enumerated."""
 
@@ -154,6 +155,12 @@ class State:
             {thing.name: thing.place for thing in story.things},
         )
 
+    def missable(self, person: Person) -> list[str]:
+        """Things a person has dropped elsewhere and not missed yet."""
+        here = self.people[person]
+        mine = [thing for thing, loser in self.losers.items() if loser == person and thing not in self.missed]
+        return [thing for thing in mine if self.places[thing] != here]
+
     def after(self, event: Event) -> "State":
         """The state that an event leaves behind."""
         people, holders, places = dict(self.people), dict(self.holders), dict(self.places)
@@ -189,7 +196,7 @@ def write(world: World, chooser: Chooser) -> Story:
     opening = Story(sky=sky, cast=cast, starts=starts, things=tuple(things), events=())
     state, events = opening.end, list[Event]()
     fewest, most = world.events
-    while len(events) < fewest or (len(events) < most and chooser.pick((True, False), (4, 1))):
+    while len(events) < fewest or (len(events) < most and chooser.pick((True, False), (4.0, 1.0))):
         event = _next_event(world, state, events[-1] if events else None, chooser)
         events.append(event)
         state = state.after(event)
@@ -237,7 +244,7 @@ class _Path:
 def _next_event(world: World, state: State, last: Event | None, chooser: Chooser) -> Event:
     cast = tuple(state.people)
     # Whoever acted last goes on more often than not: stories follow somebody.
-    person = chooser.pick(cast, [len(cast) if last is not None and last.person == p else 1 for p in cast])
+    person = chooser.pick(cast, [float(len(cast)) if last is not None and last.person == p else 1.0 for p in cast])
     possible = _possible(world, state, person, last)
     kind = chooser.pick(tuple(possible), [WEIGHTS[kind] for kind in possible])
     if kind == "go":
@@ -246,10 +253,10 @@ def _next_event(world: World, state: State, last: Event | None, chooser: Chooser
     else:
         event = chooser.pick(possible[kind])
     time, later = (last.time, False) if last is not None else (TIMES[0], False)
-    if last is not None and time != TIMES[-1] and chooser.pick((False, True), (5, 1)):
+    if last is not None and time != TIMES[-1] and chooser.pick((False, True), (5.0, 1.0)):
         time, later = TIMES[TIMES.index(time) + 1], True
     feelings = FEELINGS.get(kind, ())
-    feeling = chooser.pick((None, *feelings), (len(feelings), *(1 for _ in feelings))) if feelings else None
+    feeling = chooser.pick((None, *feelings), (float(len(feelings)), *(1.0 for _ in feelings))) if feelings else None
     deed = chooser.pick(range(world.deeds)) if kind == "do" else 0
     return Event(
         kind=kind, person=person, place=event[0], other=event[1], thing=event[2],
@@ -277,7 +284,7 @@ def _possible(world: World, state: State, person: Person, last: Event | None) ->
         "give": [(here, other, t) for other in beside for t in held if not (last and last.kind == "give" and t == own)],
         "put": [(here, None, t) for t in held if t != own],
         "drop": [(here, None, t) for t in held if t != own],
-        "miss": [(here, None, t) for t, p in state.losers.items() if p == person and t not in state.missed and here != state.places[t]],
+        "miss": [(here, None, t) for t in state.missable(person)],
         "find": [(here, None, t) for t in lying if t in state.losers and not (last and last.kind == "drop")],
     }  # fmt: skip
     return {kind: tuple(found) for kind, found in options.items() if found}
@@ -285,7 +292,7 @@ def _possible(world: World, state: State, person: Person, last: Event | None) ->
 
 def _place(chooser: Chooser, places: Sequence[str], *, lively: Sequence[str]) -> str:
     """One of the places, and rather one where somebody or something is: people who never meet make no story."""
-    return chooser.pick(places, [len(places) if place in lively else 1 for place in places])
+    return chooser.pick(places, [float(len(places)) if place in lively else 1.0 for place in places])
 
 
 def _several(chooser: Chooser, options: Sequence[T], count: int) -> tuple[T, ...]:

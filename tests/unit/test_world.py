@@ -23,7 +23,7 @@ SEEDS = range(200)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_the_probabilities_of_all_texts_of_a_hamlet_sum_to_one_and_no_text_is_made_twice(language: LanguageName) -> None:
+def test_the_texts_of_a_hamlet_differ_and_their_probabilities_sum_to_one(language: LanguageName) -> None:
     def program(chooser: Chooser) -> str:
         return tell(write(HAMLET, chooser), chooser, language=language).text
 
