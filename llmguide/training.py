@@ -1,0 +1,255 @@
+"""Training: parameters move, step by step, and a run that was stopped goes on as if it had not been."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from llmguide import runtime
+
+Batch = TypeVar("Batch")
+Score = Callable[[nn.Module, Batch], tuple[Tensor, int]]  # summed loss of a batch, and how many targets it sums
+STATE_FILE = "training.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a run goes; checked when made.
+
+    Args:
+        steps: updates of the parameters.
+        learning_rate: the highest one, reached after the warm-up.
+        warmup: steps over which the rate rises from 0.
+        floor: the share of the highest rate that is left at the end of the cosine.
+        weight_decay: shrinking of matrices per step, times the learning rate; norms, biases and vectors are spared.
+        clip: the largest norm of all gradients together; longer ones are scaled down to it.
+        evaluate_every: steps between evaluations; 0 for none.
+        patience: stop after so many evaluations without a better one; None never stops early.
+        save_every: steps between saved states; 0 saves at the end only.
+
+    Raises:
+        ValueError: a value that cannot be; the message names it.
+    """
+
+    steps: int
+    learning_rate: float = 1e-3
+    warmup: int = 0
+    floor: float = 0.0
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    evaluate_every: int = 0
+    patience: int | None = None
+    save_every: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps is {self.steps}; it must be at least 1")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}; it must be greater than 0")
+        if not 0 <= self.warmup <= self.steps:
+            raise ValueError(f"warmup is {self.warmup}; it must lie between 0 and the {self.steps} steps")
+        if not 0 <= self.floor <= 1:
+            raise ValueError(f"floor is {self.floor}; it is a share, from 0 to 1")
+        if self.clip <= 0:
+            raise ValueError(f"clip is {self.clip}; it must be greater than 0 (math.inf for none)")
+        if self.patience is not None and (self.patience < 1 or self.evaluate_every < 1):
+            raise ValueError(f"patience is {self.patience}; it needs at least 1, and evaluate_every at least 1")
+
+
+@dataclass
+class History:
+    """What happened: one entry a step, and one an evaluation."""
+
+    losses: list[float] = field(default_factory=list)  # mean loss of the step's batch, before its update
+    gradient_norms: list[float] = field(default_factory=list)  # before clipping
+    evaluations: list[tuple[int, float]] = field(default_factory=list)  # (steps done, validation loss)
+
+    @property
+    def best(self) -> float:
+        """The lowest validation loss so far; infinity before the first."""
+        return min((loss for _, loss in self.evaluations), default=math.inf)
+
+
+class Diverged(FloatingPointError):
+    """A loss or gradient that is not finite: the run stopped before the update, the parameters are the last good ones."""
+
+
+def learning_rate_share(step: int, *, steps: int, warmup: int, floor: float = 0.0) -> float:
+    r"""The share of the highest learning rate at a step: a line up, then half a cosine down.
+
+    $t / w$ during the warm-up, then $f + (1 - f)\,\frac{1}{2}(1 + \cos \pi \frac{t - w}{T - w})$.
+
+    Taught in: objective/gradient-descent
+    Source: loshchilov2016sgdr
+    """
+    if step < warmup:
+        return step / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def parameter_groups(model: nn.Module, *, weight_decay: float) -> list[dict[str, object]]:
+    """AdamW's two groups: matrices, which decay, and vectors (biases, norms), which do not."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    matrices = [parameter for parameter in trained if parameter.ndim >= 2]
+    vectors = [parameter for parameter in trained if parameter.ndim < 2]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def gradient(model: nn.Module, score: Score[Batch], batches: Sequence[Batch]) -> float:
+    """Leave in `.grad` the gradient of the mean loss over all targets of the batches; returns that loss.
+
+    Several batches are a large one that did not fit: sums are added up and divided once, at the end, so that the result is
+    that of the large one even where the batches hold unequal numbers of targets.
+
+    Taught in: objective/gradient-descent
+    """
+    for parameter in model.parameters():
+        parameter.grad = None
+    total, targets = 0.0, 0
+    for batch in batches:
+        loss, count = score(model, batch)
+        loss.backward()
+        total, targets = total + float(loss.detach()), targets + count
+    if targets == 0:
+        raise ValueError("the batches hold nothing to predict: no target in any of them")
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad /= targets
+    return total / targets
+
+
+def fit(
+    model: nn.Module,
+    score: Score[Batch],
+    batches_of: Callable[[int], Sequence[Batch]],
+    config: TrainingConfig,
+    *,
+    evaluate: Callable[[], float] | None = None,
+    folder: str | Path | None = None,
+    after_step: Callable[[int, float], None] | None = None,
+) -> History:
+    """Train: for each step a gradient, a clip, an AdamW update at the scheduled rate.
+
+    Args:
+        score: the summed loss of a batch, and the number of its targets.
+        batches_of: the batches of a step, by its number: the same number gives the same batches, so that a run that goes
+            on sees what an uninterrupted one would have seen.
+        evaluate: the validation loss; called in evaluation mode, without gradients.
+        folder: where the state of the run is kept; a run found there is continued.
+        after_step: called with the number of steps done and the loss (for a progress bar, say).
+
+    Returns:
+        Losses, gradient norms and evaluations of the whole run, what was done before it was continued included.
+
+    Raises:
+        Diverged: a loss or gradient is not finite; the parameters and the saved state are the last good ones.
+        ValueError: `folder` holds the state of another run.
+
+    Taught in: objective/pretraining
+    """
+    optimizer = torch.optim.AdamW(
+        parameter_groups(model, weight_decay=config.weight_decay), lr=config.learning_rate, betas=config.betas
+    )
+    history = History()
+    if folder is not None and (Path(folder) / STATE_FILE).exists():
+        history = resume(model, optimizer, config, folder)
+    model.train()
+    for step in range(len(history.losses), config.steps):
+        share = learning_rate_share(step + 1, steps=config.steps, warmup=config.warmup, floor=config.floor)
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * share
+        loss = gradient(model, score, batches_of(step))
+        norm = float(nn.utils.clip_grad_norm_(model.parameters(), config.clip))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise Diverged(
+                f"step {step + 1}: loss {loss}, gradient norm {norm}, learning rate {config.learning_rate * share:.2g}; "
+                "the parameters are those before this step. Try a lower learning rate or a longer warm-up"
+            )
+        optimizer.step()
+        history.losses.append(loss)
+        history.gradient_norms.append(norm)
+        done = step + 1
+        if evaluate is not None and config.evaluate_every and done % config.evaluate_every == 0:
+            history.evaluations.append((done, _evaluated(model, evaluate)))
+        stop = config.patience is not None and _stale(history, config.patience)
+        if folder is not None and (done == config.steps or stop or (config.save_every and done % config.save_every == 0)):
+            save(model, optimizer, config, history, folder)
+        if after_step is not None:
+            after_step(done, loss)
+        if stop:
+            break
+    return history
+
+
+def save(
+    model: nn.Module, optimizer: torch.optim.Optimizer, config: TrainingConfig, history: History, folder: str | Path
+) -> Path:
+    """Write everything a run needs to go on: parameters, moments, random state, history; one file, whole or not at all."""
+    tensors = {f"model.{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
+    tensors["random"] = torch.get_rng_state()
+    notes = {"config": json.dumps(asdict(config)), "history": json.dumps(asdict(history))}
+    with runtime.replacing(Path(folder) / STATE_FILE) as temporary:
+        save_file({name: tensor.clone() for name, tensor in tensors.items()}, temporary, metadata=notes)
+    return Path(folder) / STATE_FILE
+
+
+def resume(
+    model: nn.Module, optimizer: torch.optim.Optimizer, config: TrainingConfig, folder: str | Path
+) -> History:
+    """Put a saved run back into a model and an optimiser; returns its history.
+
+    Raises:
+        ValueError: the file is damaged, or the run was made with other settings or another model.
+    """
+    path = Path(folder) / STATE_FILE
+    try:
+        with safe_open(path, framework="pt") as file:
+            notes = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it to start again") from error
+    then, now = json.loads(notes["config"]), json.loads(json.dumps(asdict(config)))
+    changed = [f"{name} was {then.get(name)}, is {now[name]}" for name in now if then.get(name) != now[name]]
+    if changed:
+        raise ValueError(f"{path} belongs to a run with other settings: {'; '.join(changed)}. Choose another folder")
+    parameters = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    try:
+        model.load_state_dict(parameters)
+    except RuntimeError as error:
+        raise ValueError(f"{path} belongs to another model: {error}") from error
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    torch.set_rng_state(tensors["random"])
+    history = json.loads(notes["history"])
+    history["evaluations"] = [(step, loss) for step, loss in history["evaluations"]]
+    return History(**history)
+
+
+def _evaluated(model: nn.Module, evaluate: Callable[[], float]) -> float:
+    model.eval()
+    try:
+        with torch.no_grad():
+            return evaluate()
+    finally:
+        model.train()
+
+
+def _stale(history: History, patience: int) -> bool:
+    """True when none of the last `patience` evaluations was better than the best before them."""
+    losses = [loss for _, loss in history.evaluations]
+    return len(losses) > patience and min(losses[-patience:]) >= min(losses[:-patience])
