@@ -246,7 +246,8 @@ def test_without_residuals_a_block_forgets_its_input(generator: torch.Generator)
     blocks = [Block(replace(DECODER, residual=residual), causal=True) for residual in (True, False)]
     for block in blocks:
         for last in (block.attention.project_out, block.feed_forward.contract):
-            torch.nn.init.zeros_(last.weight)  # each sub-layer now says 0
+            torch.nn.init.zeros_(last.weight)
+            torch.nn.init.zeros_(last.bias)  # each sub-layer now says 0
 
     with_residual, without = (block(x) for block in blocks)
 
