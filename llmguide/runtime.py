@@ -34,7 +34,7 @@ def start(*, seed: int = 0) -> None:
     warnings.filterwarnings("ignore", message="IProgress not found")  # nor is tqdm's wish for widgets to draw it with
     if scale() == "book":
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # an unreachable hub costs 49 s of silent retries a call
-        torch.use_deterministic_algorithms(True)
+        torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms(True), a second sooner
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -83,9 +83,14 @@ def hub_endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
+def offline() -> bool:
+    """True where the hub is not to be asked at all: `HF_HUB_OFFLINE`."""
+    return os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on")
+
+
 def hub_answers(*, seconds: float = 3.0) -> bool:
-    """Ask the hub once, briefly: False when offline is wanted (`HF_HUB_OFFLINE=1`) or nothing answers in time."""
-    if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
+    """Ask the hub once, briefly: False when it is not to be asked or nothing answers in time."""
+    if offline():
         return False
     request = urllib.request.Request(hub_endpoint(), method="HEAD")
     try:

@@ -85,11 +85,6 @@ class Chapter:
         return nbformat.read(self.path, as_version=4)
 
     @property
-    def title(self) -> str:
-        heading = re.search(r"^# (.+)$", self.notebook.cells[0].source, re.MULTILINE)
-        return heading[1] if heading else self.name
-
-    @property
     def code_cells(self) -> list[NotebookNode]:
         return [cell for cell in self.notebook.cells if cell.cell_type == "code"]
 
@@ -147,6 +142,7 @@ def setup_source() -> str:
             "except ModuleNotFoundError:  # Colab, or a fresh environment",
             f'    %pip install -q "llmguide[minilm]=={version()}" --find-links {wheels}',
             "from llmguide import runtime",
+            "",
             "runtime.start(seed=0)",
         ]
     )
@@ -179,7 +175,8 @@ def canonical(notebook: NotebookNode) -> str:
     for cell in clean.cells:
         cell.source = cell.source.rstrip("\n")
         cell.metadata = nbformat.from_dict(
-            {key: cell.metadata[key] for key in ("mystnb", "tags") if cell.metadata.get(key)}
+            ({"mystnb": cell.metadata.mystnb} if "mystnb" in cell.metadata else {})
+            | ({"tags": sorted(tags(cell))} if tags(cell) else {})
         )
         cell.pop("attachments", None)
     nbformat.validate(clean)

@@ -3,15 +3,27 @@
 import os
 from collections.abc import Iterator
 
+import jaxtyping
 import pytest
 import torch
+from hypothesis import settings
 
 THREADS = 1  # sums split over threads round differently
+
+# The same examples in every run, and as long as it takes on a busy machine.
+settings.register_profile("llmguide", derandomize=True, deadline=None, max_examples=50, database=None)
+settings.load_profile("llmguide")
 
 
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As readers run the package: without the tests' own checks of types and shapes, which would speak first."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(autouse=True)
@@ -21,9 +33,9 @@ def _same_start(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
             monkeypatch.delenv(name)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("LLMGUIDE_HOME", str(tmp_path_factory.getbasetemp() / "home"))
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    threads, deterministic = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     yield
-    torch.use_deterministic_algorithms(deterministic)
+    torch.set_deterministic_debug_mode(deterministic)
     torch.set_num_threads(threads)
