@@ -6,7 +6,7 @@ from contextvars import ContextVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from llmguide.layers import rotary
@@ -123,6 +123,11 @@ class KeyValueCache:
         self.length = end
         keys, values = self._buffer[..., :end, :]
         return keys, values
+
+    def select(self, rows: Int[Tensor, " B"]) -> None:
+        """Keep these rows of the batch, in this order; a row may be taken more than once (beams that share a past)."""
+        if self._buffer is not None:
+            self._buffer = self._buffer[:, rows]
 
     @property
     def bytes(self) -> int:

@@ -181,7 +181,9 @@ def fit(
         if evaluate is not None and config.evaluate_every and done % config.evaluate_every == 0:
             history.evaluations.append((done, _evaluated(model, evaluate)))
         stop = config.patience is not None and _stale(history, config.patience)
-        if folder is not None and (done == config.steps or stop or (config.save_every and done % config.save_every == 0)):
+        if folder is not None and (
+            done == config.steps or stop or (config.save_every and done % config.save_every == 0)
+        ):
             save(model, optimizer, config, history, folder)
         if after_step is not None:
             after_step(done, loss)
@@ -204,9 +206,7 @@ def save(
     return Path(folder) / STATE_FILE
 
 
-def resume(
-    model: nn.Module, optimizer: torch.optim.Optimizer, config: TrainingConfig, folder: str | Path
-) -> History:
+def resume(model: nn.Module, optimizer: torch.optim.Optimizer, config: TrainingConfig, folder: str | Path) -> History:
     """Put a saved run back into a model and an optimiser; returns its history.
 
     Raises:

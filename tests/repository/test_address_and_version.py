@@ -66,7 +66,9 @@ def test_every_copy_of_the_version_is_the_one_in_pyproject() -> None:
         f"{path.relative_to(address.ROOT)}: {found}"
         for path, text in address.texts()
         if path.suffix in {".ipynb", ".cff", ".md"} and path.name != "CHANGELOG.md"
-        for found in re.findall(r"llmguide(?:\[\w+\])?==([\d.]+\d)|expanded_assets/v([\d.]+\d)|^version: (.+)$", text, re.M)
+        for found in re.findall(
+            r"llmguide(?:\[\w+\])?==([\d.]+\d)|expanded_assets/v([\d.]+\d)|^version: (.+)$", text, re.M
+        )
         if "".join(found) != number
     }
     assert not copies
