@@ -144,7 +144,7 @@ def test_a_text_that_ended_stays_ended_and_generation_stops_when_all_have() -> N
         length = unstopped.index(end) + 1 if end in unstopped else len(row)
         assert row[:length] == unstopped[:length]
         assert set(row[length:]) <= {end}
-    assert greedy(model, prompt[:1], max_new_tokens=NEW, stop=end).shape[1] == T + 2
+    assert greedy(model, prompt[:1], max_new_tokens=NEW, stop=end).shape[1] == T + free[0, T:].tolist().index(end) + 1
 
 
 @pytest.mark.parametrize(
