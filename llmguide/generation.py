@@ -7,7 +7,6 @@ from torch import Tensor
 from llmguide.model import Decoder
 
 
-@torch.inference_mode()
 def greedy(
     model: Decoder, prompt: Int[Tensor, "B T"], *, max_new_tokens: int, use_cache: bool = True
 ) -> Int[Tensor, "B T_new"]:
@@ -38,8 +37,9 @@ def greedy(
     ids = prompt.new_empty(len(prompt), total)
     ids[:, : prompt.shape[1]] = prompt
     start = 0  # the first position the model has not read yet
-    for end in range(prompt.shape[1], total):
-        logits = model(ids[:, start:end], cache=cache)  # (B, end - start, V)
-        ids[:, end] = logits[:, -1].argmax(dim=-1)
-        start = end if use_cache else 0
+    with torch.inference_mode():
+        for end in range(prompt.shape[1], total):
+            logits = model(ids[:, start:end], cache=cache)  # (B, end - start, V)
+            ids[:, end] = logits[:, -1].argmax(dim=-1)
+            start = end if use_cache else 0
     return ids
