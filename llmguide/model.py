@@ -196,11 +196,8 @@ class Backbone(nn.Module):
             )
         x = self.token_embedding(ids)  # (B, T, D)
         # Positions count real tokens, so that padding on the left does not move the text.
-        places = (
-            torch.arange(start, end, device=ids.device)
-            if keep is None
-            else (keep.cumsum(1) - 1).clamp(min=0)[:, start:]
-        )
+        places = torch.arange(end, device=ids.device) if keep is None else (keep.cumsum(1) - 1).clamp(min=0)
+        places = places[..., start:]  # (T,) or (B, T)
         if self.position_embedding is not None:
             x = x + self.position_embedding(places)
         elif self.config.positions == "sinusoidal":
