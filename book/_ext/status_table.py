@@ -34,9 +34,7 @@ def facts(notebook: dict) -> Facts:
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     prose = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
     tags = {cell["id"]: cell["metadata"].get("tags", []) for cell in code}
-    bands = {
-        name: float(tag.removeprefix("rtol-")) for name in tags for tag in tags[name] if tag.startswith("rtol-")
-    }
+    bands = {name: float(tag.removeprefix("rtol-")) for name in tags for tag in tags[name] if tag.startswith("rtol-")}
     exempt = [name for name in tags if {"nbval-ignore-output", "nbval-skip"} & set(tags[name])]
     return Facts(
         code_cells=len(code),
@@ -53,9 +51,7 @@ def chapters(root: Path) -> dict[str, Facts]:
     """Return the facts of every notebook in the table of contents, in its order."""
     names = (name for name in parse_toc_yaml(root / "_toc.yml"))
     paths = {name: root / f"{name}.ipynb" for name in names}
-    return {
-        name: facts(json.loads(path.read_text(encoding="utf8"))) for name, path in paths.items() if path.exists()
-    }
+    return {name: facts(json.loads(path.read_text(encoding="utf8"))) for name, path in paths.items() if path.exists()}
 
 
 def table(found: dict[str, Facts]) -> str:

@@ -1,0 +1,25 @@
+"""Where the site's parts are: its sources, its pages, its addresses."""
+
+import tomllib
+from pathlib import Path
+
+from sphinx_external_toc.parsing import parse_toc_yaml
+
+ROOT = Path(__file__).parents[2]
+HTML = ROOT / "_build" / "html"
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
+REPOSITORY = PROJECT["urls"]["Repository"]
+OWNER, NAME = REPOSITORY.removeprefix("https://github.com/").split("/")
+SITE = f"https://{OWNER.lower()}.github.io/{NAME}/"
+
+WRITTEN = list(parse_toc_yaml(ROOT / "_toc.yml"))  # pages we wrote, by name, in order
+CHAPTERS = [name for name in WRITTEN if (ROOT / f"{name}.ipynb").exists()]
+MODULES = sorted(path.stem for path in (ROOT / "llmguide").glob("*.py") if path.stem != "__init__")
+MADE = ["404", "search", "_modules/index"]  # pages that Sphinx makes
+MADE += [f"_modules/llmguide/{name}" for name in MODULES]
+
+
+def source(name: str) -> str:
+    """Return the file in the repository that a page is made from."""
+    return f"{name}.ipynb" if name in CHAPTERS else f"{name}.md"
