@@ -18,7 +18,7 @@ def _pretend(
         return (threads, width) != failing, "9 passed"
 
     monkeypatch.setattr(matrix, "_check", check)
-    monkeypatch.setattr(matrix.torch.backends.cpu, "get_cpu_capability", lambda: widest)
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: widest)
     return asked
 
 
