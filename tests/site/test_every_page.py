@@ -21,8 +21,8 @@ ONE_OF_EACH = """() => {
   document.querySelectorAll(".katex-html").forEach((formula) => formula.remove());
   const seen = new Set();
   for (const word of document.querySelectorAll("pre span, .sig span, .field-list em")) {
-    const places = [".cell_output", ".exercise", ".solution", ".cell", ".sig", ".field-list"].filter((place) => word.closest(place));
-    const kind = [word.className, ...places].join(" ");
+    const places = [".cell_output", ".exercise", ".solution", ".cell", ".sig", ".field-list"];
+    const kind = [word.className, ...places.filter((place) => word.closest(place))].join(" ");
     if (seen.has(kind)) word.replaceWith(...word.childNodes);
     seen.add(kind);
   }
