@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Notebooks of one chapter stay on one worker, in order; unit and site tests fill the gaps.
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300
 
 .DEFAULT_GOAL := help
 .PHONY: help book test test-unit test-book test-site execute matrix bench lint format lock address version release links newest oldest clean
@@ -25,13 +26,13 @@ book: $(VENV)/installed ## build the site into _build/html, warnings as errors
 	@echo "The book is built. Open $(CURDIR)/_build/html/book/index.html"
 
 test: $(VENV)/installed ## unit tests, every chapter re-run and compared, the site in a browser
-	$(PYTEST) tests book
+	$(PYTEST) $(NBVAL) book tests
 
 test-unit: $(VENV)/installed ## the package alone
 	$(PYTEST) tests/unit
 
 test-book: $(VENV)/installed ## the notebooks alone
-	$(PYTEST) tests/book book
+	$(PYTEST) $(NBVAL) book tests/book
 
 test-site: $(VENV)/installed ## the built site alone
 	$(PYTEST) tests/site

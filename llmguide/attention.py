@@ -1,7 +1,7 @@
 """Attention: the only place where positions meet."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 
 import torch
@@ -223,6 +223,34 @@ def recording() -> Iterator[list[Weights]]:
         yield weights
     finally:
         _RECORD.reset(token)
+
+
+@contextlib.contextmanager
+def silenced(model: nn.Module, heads: Iterable[tuple[int, int]]) -> Iterator[None]:
+    """Take heads out of a model while the block runs: their columns of the output map are zero, and come back after.
+
+    Args:
+        heads: (layer, head) pairs, counted from 0; layers in the order in which the model holds them.
+
+    Raises:
+        ValueError: the model has no such head.
+
+    Taught in: attention/masks-and-heads
+    Source: michel2019sixteen
+    """
+    layers = [module for module in model.modules() if isinstance(module, MultiHeadAttention)]
+    saved = [layer.project_out.weight.detach().clone() for layer in layers]
+    try:
+        with torch.no_grad():
+            for layer, head in heads:
+                if not (0 <= layer < len(layers) and 0 <= head < layers[layer].heads):
+                    raise ValueError(f"the model has no head {head} in attention layer {layer} (both count from 0)")
+                layers[layer].project_out.weight.unflatten(1, (layers[layer].heads, -1))[:, head] = 0.0
+        yield
+    finally:
+        with torch.no_grad():
+            for attending, weight in zip(layers, saved, strict=True):
+                attending.project_out.weight.copy_(weight)
 
 
 def _check_shapes(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> None:

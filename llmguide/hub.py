@@ -14,6 +14,8 @@ Tensors = dict[str, Tensor]
 Model = Decoder | Encoder | MaskedLanguageModel
 M = TypeVar("M", Decoder, Encoder, MaskedLanguageModel)
 
+GPT2_END_OF_TEXT = 50_256  # the one special token of GPT-2's vocabulary, and the default of its settings
+
 # The hub's names for our activations.
 HUB_ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh"}
 
@@ -190,6 +192,7 @@ def _hub_settings(model: Model) -> Settings:
         raise ValueError(f"segments is {config.segments}; the hub's GPT-2 has none, its BERT at least 1")
     activation = {ours: theirs for theirs, ours in HUB_ACTIVATIONS.items()}[config.activation]
     if decoder:
+        end = GPT2_END_OF_TEXT if config.vocabulary > GPT2_END_OF_TEXT else None  # other vocabularies: we cannot know
         return {
             "architectures": ["GPT2LMHeadModel"],
             "model_type": "gpt2",
@@ -204,6 +207,8 @@ def _hub_settings(model: Model) -> Settings:
             "resid_pdrop": config.dropout,
             "embd_pdrop": config.dropout,
             "attn_pdrop": 0.0,
+            "bos_token_id": end,
+            "eos_token_id": end,
         }
     return {
         "architectures": ["BertModel" if isinstance(model, Encoder) else "BertForMaskedLM"],

@@ -24,7 +24,7 @@ class Facts:
     code_cells: int
     exact: int  # cells whose outputs are compared character by character
     bands: dict[str, float]  # cell id -> relative tolerance
-    exempt: int
+    exempt: list[str]  # ids of cells that are not compared
     figures: int
     exercises: int
     words: int
@@ -40,7 +40,7 @@ def facts(notebook: dict) -> Facts:
         code_cells=len(code),
         exact=len(tags.keys() - bands.keys() - set(exempt)),
         bands=bands,
-        exempt=len(exempt),
+        exempt=exempt,
         figures=sum("figure" in cell["metadata"].get("mystnb", {}) for cell in code),
         exercises=sum("exercise-stub" in tags[name] for name in tags),
         words=sum(len(WORD.findall(MATH.sub("", FENCED.sub("", text)))) for text in prose),
@@ -55,27 +55,25 @@ def chapters(root: Path) -> dict[str, Facts]:
 
 
 def table(found: dict[str, Facts]) -> str:
-    columns = ("code_cells", "exact", "exempt", "figures", "exercises", "words")
-    rows = [
-        "| chapter | code cells | compared exactly | within a band | exempt | figures | exercises | words |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
+    def counts(fact: Facts) -> list[int]:
+        checked = [fact.code_cells, fact.exact, len(fact.bands), len(fact.exempt)]
+        return [*checked, fact.figures, fact.exercises, fact.words]
+
+    totals = [sum(column) for column in zip(*map(counts, found.values()), strict=True)]
+    rows = [(f"{{doc}}`/{name}`", counts(fact)) for name, fact in found.items()] + [("**all**", totals)]
+    head = "| chapter | code cells | compared exactly | within a band | exempt | figures | exercises | words |"
+    lines = [f"| {name} | " + " | ".join(f"{number:,}" for number in numbers) + " |" for name, numbers in rows]
+    return "\n".join([head, "|---|--:|--:|--:|--:|--:|--:|--:|", *lines])
+
+
+def exceptions(found: dict[str, Facts]) -> str:
+    lines = []
     for name, fact in found.items():
-        code_cells, exact, *rest = (f"{getattr(fact, column):,}" for column in columns)
-        rows.append(" | ".join([f"| {{doc}}`/{name}`", code_cells, exact, str(len(fact.bands)), *rest]) + " |")
-    code_cells, exact, *rest = (f"**{sum(getattr(f, column) for f in found.values()):,}**" for column in columns)
-    bands = f"**{sum(len(f.bands) for f in found.values())}**"
-    rows.append(" | ".join(["| **all**", code_cells, exact, bands, *rest]) + " |")
-    return "\n".join(rows)
-
-
-def banded(found: dict[str, Facts]) -> str:
-    lines = [
-        f"- {{doc}}`/{name}`, cell `{cell}`: within {100 * band:g} %"
-        for name, fact in found.items()
-        for cell, band in fact.bands.items()
-    ]
-    return "\n".join(lines) or "No cell needs a band: every printed number is compared as it stands."
+        lines += [f"- {{doc}}`/{name}`, cell `{cell}`: within {100 * band:g} %" for cell, band in fact.bands.items()]
+        lines += [f"- {{doc}}`/{name}`, cell `{cell}`: not compared" for cell in fact.exempt]
+    if not lines:
+        return "There is no exception: every output is compared as it stands."
+    return "The exceptions, one by one:\n\n" + "\n".join(lines)
 
 
 def package(root: Path) -> str:
@@ -96,7 +94,7 @@ class Status(SphinxDirective):
             self.env.note_dependency(str(root / path))
         for path in root.glob("llmguide/*.py"):
             self.env.note_dependency(str(path))
-        return self.parse_text_to_nodes("\n\n".join([table(found), banded(found), package(root)]))
+        return self.parse_text_to_nodes("\n\n".join([table(found), exceptions(found), package(root)]))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

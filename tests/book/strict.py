@@ -42,10 +42,21 @@ class WatchedKernel(RunningKernel):
 class StrictCell(IPyNbCell):
     """One code cell: run it, and compare all it prints and draws."""
 
+    compared = False
+
+    def setup(self) -> None:
+        if self.parent.broken_by:
+            pytest.skip(f"cell {self.parent.broken_by} did not run to its end")
+
     def runtest(self) -> None:
         if self.cell.execution_count is None:
             self.raise_cell_error("the page holds no outputs of this cell; run make execute")
-        super().runtest()
+        try:
+            super().runtest()
+        except Exception:
+            if not self.compared:  # it raised, ran out of time, or took the kernel with it
+                self.parent.broken_by = self.name
+            raise
         warned = [output.text for output in self.test_outputs if output.get("name") == "stderr"]
         if warned:
             self.raise_cell_error("the cell writes to stderr", "".join(warned))
@@ -57,6 +68,7 @@ class StrictCell(IPyNbCell):
         self, test: Sequence[Mapping[str, Any]], ref: Sequence[Mapping[str, Any]], skip_compare: Sequence[str] = ()
     ) -> bool:
         """True where the outputs of this run (`test`) are those of the page (`ref`)."""
+        self.compared = True
         differences = compare_outputs(ref, test, rtol=tolerance(self.cell))
         if any("picture" in words for words in differences):
             differences.append(f"both are in {self._keep_pictures(page=ref, now=test)}")
@@ -86,6 +98,8 @@ class StrictCell(IPyNbCell):
 
 class StrictNotebook(IPyNbFile):
     """One notebook, run from a fresh kernel of this environment in an empty folder."""
+
+    broken_by: str | None = None  # the cell after which nothing more can be said
 
     def setup(self) -> None:
         self.folder = tempfile.TemporaryDirectory()

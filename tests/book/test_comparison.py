@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from llmguide import figures
 from tests.book.comparison import compare_numbers, compare_outputs, compare_pictures, compare_text
 
+Output = dict[str, object]
+
 
 def test_equal_text_has_no_differences() -> None:
     assert compare_text("loss 0.4142\n", "loss 0.4142\n") == []
@@ -81,11 +83,11 @@ def test_the_message_names_the_number_and_how_far_it_moved() -> None:
     assert words == "number 2 of 2: page 2.00, now 2.50, moved by 25.00%, band 3.00%"
 
 
-def _stream(text: str, name: str = "stdout") -> dict[str, str]:
+def _stream(text: str, name: str = "stdout") -> Output:
     return {"output_type": "stream", "name": name, "text": text}
 
 
-def _shown(**data: str) -> dict[str, object]:
+def _shown(**data: str) -> Output:
     return {"output_type": "display_data", "data": {kind.replace("_", "/"): text for kind, text in data.items()}}
 
 
@@ -105,7 +107,7 @@ def _shown(**data: str) -> dict[str, object]:
         ),
     ],
 )
-def test_outputs_differ_when_one_is_missing_or_says_something_else(page: list[object], now: list[object]) -> None:
+def test_outputs_differ_when_one_is_missing_or_says_something_else(page: list[Output], now: list[Output]) -> None:
     assert compare_outputs(page, page, rtol=None) == []
     assert compare_outputs(page, now, rtol=None) != []
 

@@ -3,7 +3,7 @@
 import ast
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from nbformat import NotebookNode
@@ -55,8 +55,8 @@ CHART_TYPE = re.compile(
 IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
-def each_chapter(test: object) -> object:
-    return pytest.mark.parametrize("chapter", CHAPTERS, ids=str)(test)
+def each_chapter(rule: Callable[[Chapter], None]) -> Callable[[Chapter], None]:
+    return pytest.mark.parametrize("chapter", CHAPTERS, ids=str)(rule)
 
 
 def texts(output: NotebookNode) -> Iterator[tuple[str, str]]:

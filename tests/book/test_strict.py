@@ -110,7 +110,7 @@ def verdicts(good: NotebookNode, tmp_path_factory: pytest.TempPathFactory) -> di
     folder = tmp_path_factory.mktemp("strict")
     for wrong, (name, spoil, _) in WRONGS.items():
         notebook = copy.deepcopy(good)
-        notebook.cells = [cell for cell in notebook.cells if cell.id in ("formula", name)]  # it, and a bystander
+        notebook.cells = [cell for cell in notebook.cells if cell.id in ("number", "formula", name)]  # and bystanders
         spoil(next(cell for cell in notebook.cells if cell.id == name))
         (folder / f"{wrong}.ipynb").write_text(canonical(notebook), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-p", "tests.book.strict", "--nbval", "--nbval-current-env"]

@@ -17,6 +17,7 @@ from llmguide.attention import (
     fused_attention,
     padding_mask,
     recording,
+    silenced,
 )
 
 B, H, T, S, D, K, W = 2, 3, 5, 7, 12, 11, 13
@@ -122,8 +123,9 @@ def test_a_row_with_nothing_to_read_is_zero_and_so_is_its_gradient(
 ) -> None:
     inputs = [x.to(dtype).requires_grad_() for x in random_heads(generator)]
 
-    mixed, weights = attention(*inputs, mask=MASKS["nothing to read in one row"])
-    mixed.sum().backward()
+    with torch.autograd.set_detect_anomaly(True):  # not even on the way back may a NaN appear
+        mixed, weights = attention(*inputs, mask=MASKS["nothing to read in one row"])
+        mixed.sum().backward()
 
     assert not mixed[:, :, 3].any()
     assert not weights[:, :, 3].any()
@@ -263,6 +265,44 @@ def test_recording_ends_when_the_block_fails(generator: torch.Generator) -> None
     random_layer()(torch.randn(B, T, D, generator=generator, dtype=torch.float64))
 
     assert maps == []
+
+
+def test_a_silenced_head_adds_nothing_and_comes_back(generator: torch.Generator) -> None:
+    layer, x = random_layer(), torch.randn(B, T, D, generator=generator, dtype=torch.float64)
+    whole = layer(x)
+
+    only = []
+    for head in range(H):
+        with silenced(layer, [(0, other) for other in range(H) if other != head]):
+            only.append(layer(x) - layer.project_out.bias)
+    with silenced(layer, [(0, head) for head in range(H)]):
+        nothing = layer(x)
+
+    torch.testing.assert_close(sum(only) + layer.project_out.bias, whole)
+    torch.testing.assert_close(nothing, layer.project_out.bias.expand_as(nothing))
+    assert torch.equal(layer(x), whole)
+
+
+def test_silenced_heads_come_back_when_the_block_fails() -> None:
+    layer = random_layer()
+    before = layer.project_out.weight.detach().clone()
+
+    with pytest.raises(KeyError), silenced(layer, [(0, 1)]):
+        raise KeyError
+
+    assert torch.equal(layer.project_out.weight, before)
+
+
+@pytest.mark.parametrize("missing", [(1, 0), (0, H), (-1, 0)])
+def test_a_head_that_is_not_there_cannot_be_silenced(missing: tuple[int, int]) -> None:
+    layer = random_layer()
+    before = layer.project_out.weight.detach().clone()
+
+    message = f"no head {missing[1]} in attention layer {missing[0]}"
+    with pytest.raises(ValueError, match=message), silenced(layer, [(0, 0), missing]):
+        pass
+
+    assert torch.equal(layer.project_out.weight, before)
 
 
 # Errors name the wrong value

@@ -52,7 +52,17 @@ def test_there_and_back_is_the_same_checkpoint(theirs: nn.Module, build: Any) ->
     assert our_tensors.keys() == tensors.keys() - tied
     assert all(torch.equal(our_tensors[name], tensors[name]) for name in our_tensors)
     different = {"architectures", "attn_pdrop", "attention_probs_dropout_prob"}  # a fresh config names no architecture
+    different |= {"bos_token_id", "eos_token_id"}  # a matter of the tokenizer, which our models do not know
     assert all(settings[name] == value for name, value in our_settings.items() if name not in different)
+
+
+@pytest.mark.parametrize(("vocabulary", "end"), [(V, None), (50_256, None), (50_257, 50_256)])
+def test_a_saved_decoder_names_no_special_token_outside_its_vocabulary(vocabulary: int, end: int | None) -> None:
+    settings, _ = to_hub(Decoder(ModelConfig(**SIZES | {"vocabulary": vocabulary})))
+
+    config = GPT2Config(**{name: value for name, value in settings.items() if name != "model_type"})
+
+    assert (config.bos_token_id, config.eos_token_id) == (end, end)
 
 
 def test_the_prefix_of_gpt2_may_be_missing(ids: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import socket
 import subprocess
 import sys
 import zipfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import jaxtyping
 import pytest
+import pytest_socket
 import torch
 
 import llmguide
@@ -125,6 +127,11 @@ def test_annotations_are_checked_and_not_put_off(name: str) -> None:
 def test_shapes_are_checked_while_tests_run() -> None:
     with pytest.raises(jaxtyping.TypeCheckError):
         attention(torch.zeros(5, 11), torch.zeros(7, 13), torch.zeros(7, 13))
+
+
+def test_no_test_reaches_past_this_machine() -> None:
+    with pytest.warns(UserWarning, match="A test tried"), pytest.raises(pytest_socket.SocketConnectBlockedError):
+        socket.create_connection(("192.0.2.1", 80), timeout=1)  # an address that belongs to nobody
 
 
 # What a docstring points at is there
