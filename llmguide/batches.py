@@ -20,8 +20,6 @@ def pad(
 
     Raises:
         ValueError: no texts, or a text without tokens; the message gives its row.
-
-    Taught in: concepts/text-to-tokens
     """
     if not texts:
         raise ValueError("no texts to pad")
@@ -43,8 +41,6 @@ def blocks(ids: Sequence[int], *, length: int) -> Int[Tensor, "N T"]:
 
     Raises:
         ValueError: fewer ids than one row needs.
-
-    Taught in: objective/pretraining
     """
     rows = len(ids) // length
     if rows == 0:
@@ -86,7 +82,6 @@ def mask_tokens(
     Returns:
         The ids to read, and the labels: the true id where a token was chosen, `IGNORE` elsewhere.
 
-    Taught in: objective/maximum-likelihood
     Source: devlin2018bert, section 3.1
     """
     if not 0 < share < 1:

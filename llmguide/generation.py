@@ -59,10 +59,7 @@ def sample(
     stop: int | None = None,
     use_cache: bool = True,
 ) -> Int[Tensor, "B T_new"]:
-    """Append a token drawn by its probability, again and again. Arguments and errors as in `greedy` and `reshaped`.
-
-    Taught in: objective/decoding
-    """
+    """Append a token drawn by its probability, again and again. Arguments and errors as in `greedy` and `reshaped`."""
 
     def draw(logits: Tensor, ids: Tensor) -> Tensor:
         logits = penalised(logits, ids, penalty=repetition_penalty)
@@ -85,7 +82,6 @@ def reshaped(
     Raises:
         ValueError: a value outside its range; the message says which and what to do.
 
-    Taught in: objective/decoding
     Source: holtzman2019curious for top_p; fan2018hierarchical for top_k
     """
     if not temperature > 0:
@@ -115,7 +111,6 @@ def penalised(logits: Float[Tensor, "B V"], ids: Int[Tensor, "B T"], *, penalty:
     Raises:
         ValueError: a penalty of 0 or less.
 
-    Taught in: objective/decoding
     Source: keskar2019ctrl, section 4.1
     """
     if not penalty > 0:
@@ -137,8 +132,6 @@ def beam(
 
     Raises:
         ValueError: as `greedy`; or fewer than one beam.
-
-    Taught in: objective/decoding
     """
     if beams < 1:
         raise ValueError(f"beams is {beams}; it must be at least 1")

@@ -1,4 +1,4 @@
-"""What a told story is good for: a summary, questions with their evidence, a conversation. All of it exact, in English."""
+"""Tasks: what a told story is good for. A summary, questions with their evidence, a conversation, all of it exact."""
 
 import random
 from collections.abc import Iterator

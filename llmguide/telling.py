@@ -1,11 +1,13 @@
-"""Telling: a story of the miniature world becomes English or Chinese, with its exact probability, questions and a summary."""
+"""Telling: a story of the miniature world becomes English or Chinese text, with its exact probability."""
 
 import random
 from dataclasses import dataclass, field
 from typing import Literal
 
-from llmguide.village import CHINESE, LANGUAGES, LINK_WEIGHTS, NAMES, PLACES, THINGS, VILLAGE, Language
-from llmguide.world import Chance, Chooser, Event, Person, Story, Thing, World, write
+from llmguide.chance import Chance, Chooser
+from llmguide.phrases import LANGUAGES, LINK_WEIGHTS, Language
+from llmguide.village import CHINESE, NAMES, PLACES, THINGS, VILLAGE
+from llmguide.world import Event, Person, Story, Thing, World, write
 
 LanguageName = Literal["en", "zh"]
 PRONOUN_WEIGHTS = (2.0, 1.0)  # a pronoun where it is clear, twice as often as the name
@@ -37,8 +39,6 @@ def sample(world: World = VILLAGE, *, seed: int, language: LanguageName = "en") 
     """One told story by chance, and the log-probability of its text in nats.
 
     Different choices make different texts, so the probability of the text is that of the choices that made it.
-
-    Taught in: objective/maximum-likelihood
     """
     chance = Chance(random.Random(seed))
     telling = tell(write(world, chance), chance, language=language)
@@ -57,6 +57,7 @@ class _Teller:
     events: list[int | None] = field(default_factory=list)
 
     def telling(self) -> Telling:
+        """The story from its first sentence to its last."""
         words, story = LANGUAGES[self.language], self.story
         self._add(self.chooser.pick(words.opening).format(sky=self._word(story.sky)), None)
         before: str | None = None

@@ -5,6 +5,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import regex
@@ -25,7 +26,6 @@ class BytePairTokenizer:
         merges: which two ids each learnt id joins.
         special: names of tokens that no text contains: start, end, padding.
 
-    Taught in: concepts/text-to-tokens
     Source: sennrich2015neural; radford2019language
     """
 
@@ -145,7 +145,7 @@ class BytePairTokenizer:
         """Join the pair that was learnt first, again and again, until none is left."""
         ranks, none = self._ranks, (len(self._ranks), -1)
         while len(ids) > 1:
-            rank, joined = min(ranks.get(pair, none) for pair in zip(ids, ids[1:], strict=False))
+            rank, joined = min(ranks.get(pair, none) for pair in pairwise(ids))
             if joined < 0:
                 break
             ids = _join(ids, self.merges[rank], joined)
@@ -161,7 +161,6 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int, special: Sequence[
     Raises:
         ValueError: a vocabulary too small for the special tokens and the 256 bytes.
 
-    Taught in: concepts/text-to-tokens
     Source: sennrich2015neural
     """
     spelled = [b""] * len(special) + [bytes([byte]) for byte in _byte_order()]

@@ -79,7 +79,7 @@ class History:
 
 
 class Diverged(FloatingPointError):
-    """A loss or gradient that is not finite: the run stopped before the update, the parameters are the last good ones."""
+    """A loss or gradient is not finite: the run stopped before the update, with the last good parameters."""
 
 
 def learning_rate_share(step: int, *, steps: int, warmup: int, floor: float = 0.0) -> float:
@@ -87,7 +87,6 @@ def learning_rate_share(step: int, *, steps: int, warmup: int, floor: float = 0.
 
     $t / w$ during the warm-up, then $f + (1 - f)\,\frac{1}{2}(1 + \cos \pi \frac{t - w}{T - w})$.
 
-    Taught in: objective/gradient-descent
     Source: loshchilov2016sgdr
     """
     if step < warmup:
@@ -107,10 +106,8 @@ def parameter_groups(model: nn.Module, *, weight_decay: float) -> list[dict[str,
 def gradient(model: nn.Module, score: Score[Batch], batches: Sequence[Batch]) -> float:
     """Leave in `.grad` the gradient of the mean loss over all targets of the batches; returns that loss.
 
-    Several batches are a large one that did not fit: sums are added up and divided once, at the end, so that the result is
-    that of the large one even where the batches hold unequal numbers of targets.
-
-    Taught in: objective/gradient-descent
+    Several batches are a large one that did not fit: sums are added up and divided once, at the end. So the result is
+    that of the large one, even where the batches hold unequal numbers of targets.
     """
     for parameter in model.parameters():
         parameter.grad = None
@@ -141,8 +138,8 @@ def fit(
 
     Args:
         score: the summed loss of a batch, and the number of its targets.
-        batches_of: the batches of a step, by its number: the same number gives the same batches, so that a run that goes
-            on sees what an uninterrupted one would have seen.
+        batches_of: the batches of a step, by its number: the same number gives the same batches, so that a run that is
+            continued sees what an uninterrupted one would have seen.
         evaluate: the validation loss; called in evaluation mode, without gradients.
         folder: where the state of the run is kept; a run found there is continued.
         after_step: called with the number of steps done and the loss (for a progress bar, say).
@@ -153,8 +150,6 @@ def fit(
     Raises:
         Diverged: a loss or gradient is not finite; the parameters and the saved state are the last good ones.
         ValueError: `folder` holds the state of another run.
-
-    Taught in: objective/pretraining
     """
     optimizer = torch.optim.AdamW(
         parameter_groups(model, weight_decay=config.weight_decay), lr=config.learning_rate, betas=config.betas
@@ -171,7 +166,7 @@ def fit(
         norm = float(nn.utils.clip_grad_norm_(model.parameters(), config.clip))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise Diverged(
-                f"step {step + 1}: loss {loss}, gradient norm {norm}, learning rate {config.learning_rate * share:.2g}; "
+                f"step {step + 1}: loss {loss}, gradient norm {norm}, learning rate {group['lr']:.2g}; "
                 "the parameters are those before this step. Try a lower learning rate or a longer warm-up"
             )
         optimizer.step()
@@ -195,7 +190,7 @@ def fit(
 def save(
     model: nn.Module, optimizer: torch.optim.Optimizer, config: TrainingConfig, history: History, folder: str | Path
 ) -> Path:
-    """Write everything a run needs to go on: parameters, moments, random state, history; one file, whole or not at all."""
+    """Write what a run needs to go on (parameters, moments, random state, history) in one file, whole or not at all."""
     tensors = {f"model.{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}

@@ -28,6 +28,8 @@ each_module = pytest.mark.parametrize("name", MODULES)
 ARROWS = {
     "__init__": set(),
     "attention": {"layers"},
+    "batches": {"losses"},
+    "chance": set(),
     "checkpoints": {"hub", "model", "runtime"},
     "costs": set(),
     "figures": set(),
@@ -37,10 +39,17 @@ ARROWS = {
     "losses": set(),
     "metrics": set(),
     "model": {"attention", "layers"},
+    "phrases": {"world"},
     "runtime": {"figures"},
+    "tasks": {"telling", "village", "world"},
+    "telling": {"chance", "phrases", "village", "world"},
+    "tokenizers": {"runtime"},
+    "training": {"runtime"},
+    "village": {"world"},
+    "world": {"chance"},
 }
-MOST_MODULES, MOST_LINES = 16, 300
-TOUCH_THE_DISK_OR_THE_NET = {"checkpoints", "runtime"}
+MOST_MODULES, MOST_LINES = 21, 300
+TOUCH_THE_DISK_OR_THE_NET = {"checkpoints", "runtime", "tokenizers", "training"}
 DISK_AND_NET = {"huggingface_hub", "pathlib", "safetensors", "shutil", "socket", "tempfile", "urllib"}
 
 
@@ -71,7 +80,7 @@ def test_figures_never_import_torch() -> None:
     assert not {full for full in imports("figures") if full.split(".")[0] == "torch"}
 
 
-def test_only_two_modules_touch_the_disk_or_the_net() -> None:
+def test_only_a_few_modules_touch_the_disk_or_the_net() -> None:
     touching = {name for name in MODULES if {full.split(".")[0] for full in imports(name)} & DISK_AND_NET}
 
     assert touching == TOUCH_THE_DISK_OR_THE_NET
