@@ -123,5 +123,5 @@ def test_every_module_is_documented(soups: Soups) -> None:
 
 
 def test_no_paper_is_listed_twice() -> None:
-    papers = re.findall(r"(?:eprint|title) = \{(.*)\}", (ROOT / "book" / "references.bib").read_text(encoding="utf8"))
+    papers = re.findall(r"  (?:eprint|title) = \{(.*)\}", (ROOT / "book" / "references.bib").read_text(encoding="utf8"))
     assert [paper for paper, times in Counter(papers).items() if times > 1] == []

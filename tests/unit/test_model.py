@@ -233,12 +233,24 @@ def test_reading_and_scoring_share_one_table(ids: Tensor) -> None:
 # Parts
 
 
-def test_dropout_is_for_training(ids: Tensor) -> None:
-    model = decoder(dropout=0.5)
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_dropout_is_for_training_and_by_its_share(dropout: float, ids: Tensor) -> None:
+    model = decoder(dropout=dropout)
+    expected = model(ids)
 
-    assert torch.equal(model(ids), model(ids))
-    model.train()
-    assert not torch.equal(model(ids), model(ids))
+    assert torch.equal(model(ids), expected)
+    assert torch.equal(model.train()(ids), expected) == (dropout == 0)
+
+
+def test_each_sub_layer_drops_numbers() -> None:
+    block, x = Block(replace(DECODER, dropout=0.5), causal=True), torch.zeros(B, T, D)
+    for last, bias in ((block.attention.project_out, 1.0), (block.feed_forward.contract, 10.0)):
+        torch.nn.init.zeros_(last.weight)
+        torch.nn.init.constant_(last.bias, bias)  # the sub-layers now say 1 and 10
+
+    seen = set(block(x).unique().tolist())
+
+    assert seen == {0.0, 2.0, 20.0, 22.0}  # each is dropped or doubled, and then they are added
 
 
 def test_without_residuals_a_block_forgets_its_input(generator: torch.Generator) -> None:

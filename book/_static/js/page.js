@@ -2,7 +2,7 @@
 
 let folded = [];
 addEventListener("beforeprint", () => {
-  folded = [...document.querySelectorAll("details:not([open])")];
+  folded = [...document.querySelectorAll("details:not([open], .hide)")];
   folded.forEach((part) => (part.open = true));
 });
 addEventListener("afterprint", () => folded.forEach((part) => (part.open = false)));
