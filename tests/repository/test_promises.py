@@ -41,4 +41,4 @@ def test_the_two_licences_are_whole() -> None:
 def test_no_file_names_a_path_of_one_machine() -> None:
     own = re.compile(r"(?<![\w./])/(?:home|root|work|Users)/\w+")
     wrong = {path.relative_to(ROOT).as_posix() for path, text in texts() if own.search(text)}
-    assert not wrong - {"tests/repository/test_promises.py"}
+    assert wrong <= {"tests/repository/test_promises.py", "tests/book/test_rules.py"}  # they name some to find them
