@@ -99,9 +99,9 @@ def _luminance(colour: tuple[float, float, float]) -> float:
 
 
 def test_an_attention_map_says_who_reads_whom(axes: Axes) -> None:
-    image = attention_map(axes, [[1.0, 0.0], [0.5, 0.5]], queries=["the", "cat"], title="head 0")
+    image = attention_map(axes, [[0.75, 0.25], [0.5, 0.5]], queries=["the", "cat"], title="head 0")
 
-    assert image.get_clim() == (0.0, 1.0)
+    assert image.get_clim() == (0.0, 1.0)  # whatever the largest weight: maps can be compared
     assert [label.get_text() for label in axes.get_xticklabels()] == ["the", "cat"]
     assert "query" in axes.get_ylabel()
     assert "key" in axes.get_xlabel()

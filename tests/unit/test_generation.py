@@ -60,6 +60,15 @@ def test_what_was_generated_can_be_learned_from(prompt: Tensor) -> None:
     assert not ids.is_inference()
 
 
+def test_no_graph_is_kept_while_generating(prompt: Tensor) -> None:
+    model, with_graph = decoder(), []
+    model.register_forward_pre_hook(lambda *_: with_graph.append(torch.is_grad_enabled()))
+
+    greedy(model, prompt, max_new_tokens=3)
+
+    assert with_graph == [False] * 3
+
+
 def test_nothing_new_is_the_prompt(prompt: Tensor) -> None:
     assert torch.equal(greedy(decoder(), prompt, max_new_tokens=0), prompt)
 

@@ -136,6 +136,9 @@ def test_home_is_in_the_cache_unless_told_otherwise(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("LLMGUIDE_HOME", "")
     assert runtime.home() == Path.home() / ".cache" / "llmguide"
 
+    monkeypatch.delenv("LLMGUIDE_HOME")
+    assert runtime.home() == Path.home() / ".cache" / "llmguide"
+
 
 # Does the hub answer
 
