@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from llmguide.attention import recording
+from llmguide.layers import sinusoidal_positions
 from llmguide.losses import next_token_loss
 from llmguide.model import Block, Decoder, Encoder, MaskedLanguageModel, ModelConfig, NormOrder, Positions
 
@@ -87,6 +88,18 @@ def test_only_positions_tell_order_to_an_encoder(positions: Positions, ids: Tens
     difference = largest_difference(model(ids[:, order]), model(ids)[:, order])
 
     assert (difference < 1e-9) == (positions == "none")
+
+
+def test_sinusoids_do_not_drown_the_words(ids: Tensor) -> None:
+    """The paper multiplies the embeddings by the square root of the width before it adds the waves (section 3.4)."""
+    model = Decoder(replace(DECODER, positions="sinusoidal"))
+    first_inputs: list[Tensor] = []
+    model.backbone.blocks[0].register_forward_pre_hook(lambda _, inputs: first_inputs.append(inputs[0]))
+
+    model(ids)
+
+    expected = D**0.5 * model.backbone.token_embedding(ids) + sinusoidal_positions(T, D)
+    torch.testing.assert_close(first_inputs[0], expected)
 
 
 def test_texts_of_a_batch_do_not_see_each_other(ids: Tensor) -> None:
