@@ -33,7 +33,6 @@ def start(*, seed: int = 0) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # a progress bar is not an output to compare
     warnings.filterwarnings("ignore", message="IProgress not found")  # nor is tqdm's wish for widgets to draw it with
     if scale() == "book":
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # an unreachable hub costs 49 s of silent retries a call
         torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms(True), a second sooner
     random.seed(seed)
     np.random.seed(seed)

@@ -46,32 +46,23 @@ def test_another_seed_is_another_start() -> None:
     assert torch.rand(1) != first
 
 
-def test_a_start_asks_for_reproducible_kernels_offline_and_the_books_style(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HF_HUB_OFFLINE")
-
+def test_a_start_asks_for_reproducible_kernels_and_the_books_style() -> None:
     runtime.start()
 
     assert torch.are_deterministic_algorithms_enabled()
-    assert runtime.offline()
     assert os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
     assert plt.rcParams["savefig.facecolor"] in ("white", "#ffffff", "#FFFFFF")
 
 
-def test_a_start_leaves_what_the_reader_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+@pytest.mark.parametrize(("setting", "offline"), [("0", False), ("1", True)])
+def test_a_start_leaves_what_the_reader_says_of_the_hub(
+    setting: str, offline: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", setting)
 
     runtime.start()
 
-    assert not runtime.offline()
-
-
-def test_at_full_scale_the_hub_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HF_HUB_OFFLINE")
-    monkeypatch.setenv("LLMGUIDE_SCALE", "full")
-
-    runtime.start()
-
-    assert not runtime.offline()
+    assert runtime.offline() == offline
 
 
 def test_one_thread_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
