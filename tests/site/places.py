@@ -1,5 +1,6 @@
 """Where the site's parts are: its sources, its pages, its addresses."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -17,7 +18,9 @@ WRITTEN = list(parse_toc_yaml(ROOT / "_toc.yml"))  # pages we wrote, by name, in
 CHAPTERS = [name for name in WRITTEN if (ROOT / f"{name}.ipynb").exists()]
 MODULES = sorted(path.stem for path in (ROOT / "llmguide").glob("*.py") if path.stem != "__init__")
 MADE = ["404", "search", "_modules/index"]  # pages that Sphinx makes
-MADE += [f"_modules/llmguide/{name}" for name in MODULES]
+# The source of a module has a page when one of its functions or classes links to it; the village is words only.
+DEFINING = [m for m in MODULES if re.search(r"^(def|class) ", Path(ROOT, f"llmguide/{m}.py").read_text("utf-8"), re.M)]
+MADE += [f"_modules/llmguide/{name}" for name in DEFINING]
 
 
 def source(name: str) -> str:
