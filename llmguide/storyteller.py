@@ -1,0 +1,168 @@
+"""Storyteller: a small GPT that has read millions of words of the miniature world, shipped with its tokenizer."""
+
+import json
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from llmguide import checkpoints, runtime, telling
+from llmguide.batches import pad
+from llmguide.losses import IGNORE, next_token_loss
+from llmguide.model import Decoder, ModelConfig
+from llmguide.tokenizers import BytePairTokenizer, train_tokenizer
+from llmguide.training import STATE_FILE, TrainingConfig, fit
+
+START, END, PADDING = SPECIAL = "<|start|>", "<|end|>", "<|pad|>"
+ROLES = ("bos_token_id", "eos_token_id", "pad_token_id")  # what `transformers` calls them
+CONTEXT, WIDTH, LAYERS, HEADS = 256, 224, 4, 7
+ROWS = 16  # stories a step
+RECIPE = TrainingConfig(steps=3400, learning_rate=2e-3, warmup=100, floor=0.02, weight_decay=0.1, betas=(0.9, 0.98))
+
+# No text is in two of these: each is a range of seeds of its own.
+FIRST_TRAINING_SEED, FIRST_TEST_SEED = 10_000_000, 20_000_000
+VOCABULARY_STORIES, TEST_STORIES = 4000, 1000
+POOL = 8  # steps whose stories are sorted by length together, so that a batch holds little padding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """How close a model is to the world: both in nats a token, on stories it has not read."""
+
+    loss: float
+    entropy: float  # of the same stories under the generator itself
+    tokens: int
+
+    @property
+    def gap(self) -> float:
+        """The loss above the entropy: an estimate of the divergence of the model from the world."""
+        return self.loss - self.entropy
+
+
+def folder() -> Path:
+    """The folder of the shipped model, in the hub's layout."""
+    return Path(str(files("llmguide"))) / "weights" / "storyteller"
+
+
+def load() -> tuple[Decoder, BytePairTokenizer]:
+    """The shipped model, in evaluation mode, and its tokenizer.
+
+    Raises:
+        ValueError: the weights are not those that were shipped (their SHA-256 differs).
+    """
+    return checkpoints.load_decoder(folder()), tokenizer()
+
+
+def tokenizer() -> BytePairTokenizer:
+    """The shipped tokenizer: byte-pair encoding of the English world, with tokens for start, end and padding."""
+    return BytePairTokenizer.load(folder())
+
+
+def encode(tokenizer: BytePairTokenizer, text: str) -> list[int]:
+    """A whole text as the model reads it: a start token at position 0, the text, an end token."""
+    return [tokenizer.special[START], *tokenizer.encode(text), tokenizer.special[END]]
+
+
+def score(model: nn.Module, texts: Sequence[Sequence[int]]) -> tuple[Float[Tensor, ""], int]:
+    """Summed next-token loss of encoded texts in nats, and how many tokens it sums: what `fit` asks for."""
+    ids, keep = pad(texts, padding=0)  # padding is on the right and not scored: no token before it sees it
+    labels = ids.masked_fill(~keep, IGNORE)
+    count = int(keep[:, 1:].sum())
+    return next_token_loss(model(ids), labels) * count, count
+
+
+@torch.no_grad()
+def report(model: nn.Module, tokenizer: BytePairTokenizer, *, first: int, stories: int) -> Report:
+    """A model's loss on stories of the world beside their exact entropy.
+
+    Args:
+        first: the seed of the first story; the others follow it.
+    """
+    told = [telling.sample(seed=first + n) for n in range(stories)]
+    texts = sorted((encode(tokenizer, story.text) for story, _ in told), key=len)
+    scores = [score(model, texts[start : start + 50]) for start in range(0, len(texts), 50)]
+    tokens = sum(count for _, count in scores)
+    loss = float(sum(total for total, _ in scores)) / tokens
+    return Report(loss=loss, entropy=-sum(nats for _, nats in told) / tokens, tokens=tokens)
+
+
+def pretrain(target: str | Path, config: TrainingConfig = RECIPE) -> Report:
+    """Train tokenizer and model from nothing and write them as a folder in the hub's layout.
+
+    A run that was interrupted goes on from its last saved state, in the folder `runtime.home()`.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
+    target, state = Path(target), runtime.home() / "storyteller"
+    words = train_tokenizer(_stories(range(VOCABULARY_STORIES)), vocabulary=1024, special=SPECIAL)
+    torch.manual_seed(0)
+    model = Decoder(ModelConfig(vocabulary=len(words), context=CONTEXT, width=WIDTH, layers=LAYERS, heads=HEADS))
+
+    @lru_cache(maxsize=1)
+    def pool(number: int) -> list[list[list[int]]]:
+        first = VOCABULARY_STORIES + number * POOL * ROWS
+        texts = sorted((encode(words, text) for text in _stories(range(first, first + POOL * ROWS))), key=len)
+        batches = [texts[start : start + ROWS] for start in range(0, len(texts), ROWS)]
+        random.Random(number).shuffle(batches)
+        return batches
+
+    fit(model, score, lambda step: [pool(step // POOL)[step % POOL]], config, folder=state)
+    measured = report(model.eval(), words, first=FIRST_TEST_SEED, stories=TEST_STORIES)
+    words.save(target)
+    checkpoints.save(model, target)
+    special = {role: words.special[name] for role, name in zip(ROLES, SPECIAL, strict=True)}
+    card = _card(model, config, measured)
+    for name, content in (("generation_config.json", json.dumps(special, indent=2) + "\n"), ("README.md", card)):
+        with runtime.replacing(target / name) as path:
+            path.write_text(content, encoding="utf-8")
+    (state / STATE_FILE).unlink()
+    return measured
+
+
+def _stories(numbers: range) -> Iterator[str]:
+    return (telling.sample(seed=FIRST_TRAINING_SEED + number)[0].text for number in numbers)
+
+
+def _card(model: Decoder, config: TrainingConfig, measured: Report) -> str:
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    stories = config.steps * ROWS
+    return f"""---
+license: mit
+language: en
+library_name: transformers
+pipeline_tag: text-generation
+---
+
+# storyteller
+
+A GPT of {parameters / 1e6:.2f} million parameters that tells stories of one miniature village. It ships with the book llmguide,
+where it stands in for the large models that a laptop cannot train.
+
+| | |
+|---|---|
+| architecture | GPT-2: {LAYERS} layers, width {WIDTH}, {HEADS} heads, context {CONTEXT}, {model.config.vocabulary} tokens, tied embeddings |
+| data | {stories:,} stories of the seeded generator `llmguide.telling`, each read once |
+| training | {config.steps:,} steps of {ROWS} stories, AdamW, learning rate {config.learning_rate:g}, {config.warmup} steps of warm-up, cosine |
+| loss | {measured.loss:.4f} nats a token on {TEST_STORIES:,} stories it has not read ({measured.tokens:,} tokens) |
+| entropy | {measured.entropy:.4f} nats a token: what the generator itself scores on the same stories, the least that is possible |
+| gap | {measured.gap:.4f} nats a token |
+
+A text starts with `{START}` at position 0 and ends with `{END}`; `{PADDING}` fills batches. The model knows sixteen names and
+some three hundred words and nothing else: it is no source of facts, and what it was never told it cannot understand.
+
+`make pretrain` makes it again: about a quarter of an hour on two cores, seeded. Another processor rounds differently, so
+its weights will differ in their last digits, and its loss in the third decimal.
+"""
+
+
+if __name__ == "__main__":  # make pretrain
+    runtime.start(seed=0)
+    pretrain(sys.argv[1])
