@@ -40,6 +40,7 @@ ARROWS = {
     "losses": set(),
     "metrics": set(),
     "model": {"attention", "layers"},
+    "ngrams": set(),
     "phrases": {"world"},
     "runtime": {"figures"},
     "tasks": {"telling", "village", "world"},
@@ -49,7 +50,7 @@ ARROWS = {
     "village": {"world"},
     "world": {"chance"},
 }
-MOST_MODULES, MOST_LINES = 27, 300
+MOST_MODULES, MOST_LINES = 28, 300
 TOUCH_THE_DISK_OR_THE_NET = {"checkpoints", "runtime", "tokenizers", "training"}
 DISK_AND_NET = {"datasets", "huggingface_hub", "pathlib", "safetensors", "shutil", "socket", "tempfile", "urllib"}
 
