@@ -122,10 +122,10 @@ class NGram(Generic[T]):
 
     def _padded(self, history: Sequence[T]) -> tuple[T, ...]:
         """The last n - 1 tokens, the first repeated where there are fewer."""
-        if not history:
+        if not history and self.n > 1:
             raise ValueError("the history is empty; it begins with the start token")
         last = tuple(history[max(len(history) + 1 - self.n, 0) :])
-        return (history[0],) * (self.n - 1 - len(last)) + last
+        return tuple(history[:1]) * (self.n - 1 - len(last)) + last
 
     def _steps(self, sequence: Sequence[T]) -> Iterator[tuple[tuple[T, ...], T]]:
         """Each predicted token with the n - 1 before it."""

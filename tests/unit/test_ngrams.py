@@ -75,6 +75,15 @@ def test_the_distribution_holds_the_probability_of_each_token(n: int) -> None:
 
 
 @each_n
+def test_the_chain_rule_holds(n: int) -> None:
+    for model in every_kind(n):
+        text = [START, "a", "b", END]
+        steps = [model.probability(text[t], text[:t]) for t in (1, 2, 3)]
+        assert math.exp(math.fsum(model.log_probabilities(text))) == pytest.approx(math.prod(steps))
+        assert model.loss([text]) == pytest.approx(-math.log(math.prod(steps)) / 3)
+
+
+@each_n
 def test_only_the_last_n_minus_one_tokens_matter(n: int) -> None:
     for model in every_kind(n):
         kept = ["c", "a"][3 - n :] if n > 1 else []
