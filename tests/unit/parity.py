@@ -18,6 +18,7 @@ from llmguide.hub import decoder_from_hub, masked_language_model_from_hub
 from llmguide.layers import FeedForward, layer_norm, rms_norm, rotary
 from llmguide.losses import IGNORE, masked_token_loss, next_token_loss
 from llmguide.model import Block, ModelConfig
+from llmguide.recurrence import LSTM
 
 B, H, T, S, D, K, V = 2, 3, 5, 7, 12, 11, 29  # no two alike that could be swapped unseen
 
@@ -194,6 +195,31 @@ def _block(*, cross: bool) -> Differences:
     return compare(ours, theirs, x)
 
 
+def _lstm() -> Differences:
+    width = H  # narrower than its state of D numbers
+    theirs = _shaken(nn.LSTM(width, D, batch_first=True, dtype=torch.float64))
+    ours = LSTM(width, D).double()
+    with torch.no_grad():
+        theirs.bias_hh_l0.zero_()  # torch has two biases that are only ever added
+    learned = [theirs.weight_ih_l0, theirs.bias_ih_l0, theirs.weight_hh_l0]
+    names = ["project_in.weight", "project_in.bias", "project_state.weight"]
+    ours.load_state_dict(dict(zip(names, learned, strict=True)))
+
+    def everything(outputs: Tensor, output: Tensor, memory: Tensor) -> Tensor:
+        return torch.cat([outputs, output[:, None], memory[:, None]], dim=1)  # (B, T + 2, D)
+
+    return _compare(
+        lambda x, output, memory: everything((read := ours(x, state=(output, memory)))[0], *read[1]),
+        lambda x, output, memory: everything(
+            (read := theirs(x, (output[None], memory[None])))[0], *(part[0] for part in read[1])
+        ),
+        _random(B, T, width),
+        _random(B, D, seed=3),
+        _random(B, D, seed=4),
+        parameters=([ours.get_parameter(name) for name in names], learned),
+    )
+
+
 def _compare_models(
     ours: nn.Module, theirs: nn.Module, logits: Tensor, reference: Tensor, from_hub: Callable[..., nn.Module]
 ) -> Differences:
@@ -302,6 +328,7 @@ CHECKS: list[Check] = [
     Check("rotary", "transformers Llama apply_rotary_pos_emb", 1e-12, _rotary),
     Check("Block, post-norm", "torch nn.TransformerEncoderLayer", 1e-9, partial(_block, cross=False)),
     Check("Block, cross-attention", "torch nn.TransformerDecoderLayer", 1e-9, partial(_block, cross=True)),
+    Check("LSTM, outputs and state", "torch nn.LSTM", 1e-12, _lstm),
     Check("Decoder", "transformers GPT2LMHeadModel", 1e-9, _decoder),
     Check("MaskedLanguageModel (Encoder)", "transformers BertForMaskedLM", 1e-9, _encoder),
     Check("Encoder, MiniLM's real weights", "transformers BertModel, float32", 1e-5, _minilm),

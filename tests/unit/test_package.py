@@ -42,6 +42,7 @@ ARROWS = {
     "model": {"attention", "layers"},
     "ngrams": set(),
     "phrases": {"world"},
+    "recurrence": set(),
     "runtime": {"figures"},
     "tasks": {"telling", "village", "world"},
     "telling": {"chance", "phrases", "village", "world"},
