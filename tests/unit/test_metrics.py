@@ -157,6 +157,13 @@ def test_an_interval_of_accuracy_is_as_wide_as_the_normal_one() -> None:
     assert interval.high - interval.low == pytest.approx(2 * half, rel=0.15)
 
 
+def test_what_lies_outside_is_split_evenly_between_the_two_sides() -> None:
+    one_of_a_thousand = bootstrap(lambda numbers: numbers[0], np.arange(1000), level=0.8)
+
+    assert one_of_a_thousand.low == pytest.approx(100, abs=30)  # three deviations of a quantile of 1,000 draws
+    assert one_of_a_thousand.high == pytest.approx(900, abs=30)
+
+
 def test_a_seed_gives_the_same_interval_and_another_seed_another() -> None:
     columns = answers(100, right=0.7, seed=0)
 
