@@ -8,7 +8,9 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributions import Categorical
 from transformers import BertConfig, BertForMaskedLM, BertModel, GPT2Config, GPT2LMHeadModel
+from transformers.loss.loss_utils import ForSequenceClassificationLoss
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from llmguide.attention import MultiHeadAttention, attention, causal_mask, fused_attention
@@ -16,11 +18,11 @@ from llmguide.checkpoints import load_encoder, minilm_folder
 from llmguide.generation import greedy
 from llmguide.hub import decoder_from_hub, masked_language_model_from_hub
 from llmguide.layers import FeedForward, layer_norm, rms_norm, rotary
-from llmguide.losses import IGNORE, masked_token_loss, next_token_loss
+from llmguide.losses import IGNORE, class_loss, masked_token_loss, next_token_loss, sequence_log_probability
 from llmguide.model import Block, ModelConfig
 from llmguide.recurrence import LSTM
 
-B, H, T, S, D, K, V = 2, 3, 5, 7, 12, 11, 29  # no two alike that could be swapped unseen
+B, H, T, S, D, K, V, C = 2, 3, 5, 7, 12, 11, 29, 4  # no two alike that could be swapped unseen
 
 
 @dataclass(frozen=True)
@@ -302,6 +304,28 @@ def _masked_token() -> Differences:
     return _compare(lambda logits: masked_token_loss(logits, labels), theirs, _random(B, T, V))
 
 
+def _sequence() -> Differences:
+    ids = _ids(B, T)
+    scored = ids.masked_fill(torch.arange(T) < torch.tensor([[2], [0]]), IGNORE)  # the first text has a prompt
+
+    def theirs(logits: Tensor) -> Tensor:
+        chosen = Categorical(logits=logits[:, :-1]).log_prob(ids[:, 1:])
+        return torch.stack([chosen[0, 1:].sum(), chosen[1].sum()])
+
+    return _compare(lambda logits: sequence_log_probability(logits, scored), theirs, _random(B, T, V))
+
+
+def _classes(*, weighted: bool) -> Differences:
+    logits, labels = _random(K, C), _ids(K, below=C)
+    if weighted:
+        weights = _random(C).exp()
+        reference = nn.CrossEntropyLoss(weights)
+        return _compare(partial(class_loss, labels=labels, weights=weights), lambda x: reference(x, labels), logits)
+    config = BertConfig(num_labels=C, problem_type="single_label_classification")
+    theirs = partial(ForSequenceClassificationLoss, labels, config=config)
+    return _compare(partial(class_loss, labels=labels), theirs, logits)
+
+
 def _greedy(*, use_cache: bool) -> Differences:
     torch.manual_seed(0)
     config = GPT2Config(
@@ -334,6 +358,9 @@ CHECKS: list[Check] = [
     Check("Encoder, MiniLM's real weights", "transformers BertModel, float32", 1e-5, _minilm),
     Check("next_token_loss", "transformers GPT2LMHeadModel's loss, float32", 1e-6, _next_token),
     Check("masked_token_loss", "mean of -log_softmax at the labels", 1e-12, _masked_token),
+    Check("sequence_log_probability", "torch Categorical.log_prob, summed", 1e-12, _sequence),
+    Check("class_loss", "transformers ForSequenceClassificationLoss", 1e-12, partial(_classes, weighted=False)),
+    Check("class_loss, weighted", "torch nn.CrossEntropyLoss", 1e-12, partial(_classes, weighted=True)),
     Check("greedy", "transformers generate, the same ids", 0.0, partial(_greedy, use_cache=False)),
     Check("greedy, with a cache", "transformers generate, the same ids", 0.0, partial(_greedy, use_cache=True)),
 ]
