@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from llmguide import runtime
 
@@ -31,7 +32,7 @@ class TrainingConfig:
         weight_decay: shrinking of matrices per step, times the learning rate; norms, biases and vectors are spared.
         clip: the largest norm of all gradients together; longer ones are scaled down to it.
         evaluate_every: steps between evaluations; 0 for none.
-        patience: stop after so many evaluations without a better one; None never stops early.
+        patience: stop after so many evaluations without a better one, and go back to the best; None never does.
         save_every: steps between saved states; 0 saves at the end only.
 
     Raises:
@@ -74,8 +75,8 @@ class History:
 
     @property
     def best(self) -> float:
-        """The lowest validation loss so far; infinity before the first."""
-        return min((loss for _, loss in self.evaluations), default=math.inf)
+        """The lowest validation loss so far; infinity before the first that is a number."""
+        return min((loss for _, loss in self.evaluations if not math.isnan(loss)), default=math.inf)
 
 
 class Diverged(FloatingPointError):
@@ -133,8 +134,12 @@ def fit(
     evaluate: Callable[[], float] | None = None,
     folder: str | Path | None = None,
     after_step: Callable[[int, float], None] | None = None,
+    progress: bool = False,
 ) -> History:
     """Train: for each step a gradient, a clip, an AdamW update at the scheduled rate.
+
+    With `patience` the model ends with the parameters of its best evaluation, however the run ends; without, with those
+    of the last step.
 
     Args:
         score: the summed loss of a batch, and the number of its targets.
@@ -142,7 +147,8 @@ def fit(
             continued sees what an uninterrupted one would have seen.
         evaluate: the validation loss; called in evaluation mode, without gradients.
         folder: where the state of the run is kept; a run found there is continued.
-        after_step: called with the number of steps done and the loss (for a progress bar, say).
+        after_step: called with the number of steps done and the loss.
+        progress: draw a bar on standard error; for commands, not for pages.
 
     Returns:
         Losses, gradient norms and evaluations of the whole run, what was done before it was continued included.
@@ -154,11 +160,14 @@ def fit(
     optimizer = torch.optim.AdamW(
         parameter_groups(model, weight_decay=config.weight_decay), lr=config.learning_rate, betas=config.betas
     )
-    history = History()
+    history, best = History(), dict[str, Tensor]()
     if folder is not None and (Path(folder) / STATE_FILE).exists():
-        history = resume(model, optimizer, config, folder)
+        history = resume(model, optimizer, config, folder, best=best)
     model.train()
-    for step in range(len(history.losses), config.steps):
+    done = len(history.losses)
+    left = range(done, done if _stale(history, config.patience) else config.steps)
+    bar = tqdm(left, initial=done, total=config.steps, unit="step", disable=not progress)
+    for step in bar:
         share = learning_rate_share(step + 1, steps=config.steps, warmup=config.warmup, floor=config.floor)
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * share
@@ -174,35 +183,63 @@ def fit(
         history.gradient_norms.append(norm)
         done = step + 1
         if evaluate is not None and config.evaluate_every and done % config.evaluate_every == 0:
-            history.evaluations.append((done, _evaluated(model, evaluate)))
-        stop = config.patience is not None and _stale(history, config.patience)
+            validation = _evaluated(model, evaluate)
+            if config.patience is not None and validation < history.best:
+                best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            history.evaluations.append((done, validation))
+        stop = _stale(history, config.patience)
         if folder is not None and (
             done == config.steps or stop or (config.save_every and done % config.save_every == 0)
         ):
-            save(model, optimizer, config, history, folder)
+            save(model, optimizer, config, history, folder, best=best)
+        bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
         if after_step is not None:
             after_step(done, loss)
         if stop:
             break
+    if best:
+        model.load_state_dict(best)
     return history
 
 
 def save(
-    model: nn.Module, optimizer: torch.optim.Optimizer, config: TrainingConfig, history: History, folder: str | Path
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: TrainingConfig,
+    history: History,
+    folder: str | Path,
+    *,
+    best: Mapping[str, Tensor] | None = None,
 ) -> Path:
-    """Write what a run needs to go on (parameters, moments, random state, history) in one file, whole or not at all."""
-    tensors = {f"model.{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
+    """Write what a run needs to go on (parameters, moments, random state, history) in one file, whole or not at all.
+
+    Args:
+        best: the parameters of the best evaluation, where the run is to end with them.
+    """
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in (best or {}).items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
     tensors["random"] = torch.get_rng_state()
     notes = {"config": json.dumps(asdict(config)), "history": json.dumps(asdict(history))}
     with runtime.replacing(Path(folder) / STATE_FILE) as temporary:
-        save_file({name: tensor.clone() for name, tensor in tensors.items()}, temporary, metadata=notes)
+        copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+        save_file(copies, temporary, metadata=notes)
     return Path(folder) / STATE_FILE
 
 
-def resume(model: nn.Module, optimizer: torch.optim.Optimizer, config: TrainingConfig, folder: str | Path) -> History:
+def resume(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: TrainingConfig,
+    folder: str | Path,
+    *,
+    best: dict[str, Tensor] | None = None,
+) -> History:
     """Put a saved run back into a model and an optimiser; returns its history.
+
+    Args:
+        best: takes up the parameters of the best evaluation, where the run had kept them.
 
     Raises:
         ValueError: the file is damaged, or the run was made with other settings or another model.
@@ -223,6 +260,8 @@ def resume(model: nn.Module, optimizer: torch.optim.Optimizer, config: TrainingC
         model.load_state_dict(parameters)
     except RuntimeError as error:
         raise ValueError(f"{path} belongs to another model: {error}") from error
+    if best is not None:
+        best |= {name.removeprefix("best."): tensor for name, tensor in tensors.items() if name.startswith("best.")}
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
@@ -244,7 +283,9 @@ def _evaluated(model: nn.Module, evaluate: Callable[[], float]) -> float:
         model.train()
 
 
-def _stale(history: History, patience: int) -> bool:
+def _stale(history: History, patience: int | None) -> bool:
     """True when none of the last `patience` evaluations was better than the best before them."""
-    losses = [loss for _, loss in history.evaluations]
+    if patience is None:
+        return False
+    losses = [math.inf if math.isnan(loss) else loss for _, loss in history.evaluations]
     return len(losses) > patience and min(losses[-patience:]) >= min(losses[:-patience])
