@@ -31,7 +31,7 @@ ARROWS = {
     "batches": {"losses"},
     "chance": set(),
     "checkpoints": {"hub", "model", "runtime"},
-    "corpora": {"telling"},
+    "corpora": {"runtime", "tables", "telling"},
     "costs": set(),
     "figures": set(),
     "generation": {"model"},
@@ -44,6 +44,8 @@ ARROWS = {
     "phrases": {"world"},
     "recurrence": set(),
     "runtime": {"figures"},
+    "storyteller": {"batches", "checkpoints", "losses", "model", "runtime", "telling", "tokenizers", "training"},
+    "tables": set(),
     "tasks": {"telling", "village", "world"},
     "telling": {"chance", "phrases", "village", "world"},
     "tokenizers": {"runtime"},
@@ -51,8 +53,8 @@ ARROWS = {
     "village": {"world"},
     "world": {"chance"},
 }
-MOST_MODULES, MOST_LINES = 28, 300
-TOUCH_THE_DISK_OR_THE_NET = {"checkpoints", "runtime", "tokenizers", "training"}
+MOST_MODULES, MOST_LINES = 29, 300
+TOUCH_THE_DISK_OR_THE_NET = {"checkpoints", "corpora", "runtime", "storyteller", "tables", "tokenizers", "training"}
 DISK_AND_NET = {"datasets", "huggingface_hub", "pathlib", "safetensors", "shutil", "socket", "tempfile", "urllib"}
 
 
