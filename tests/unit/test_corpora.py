@@ -315,6 +315,27 @@ def test_a_hub_that_is_not_there_costs_less_than_five_seconds(
     assert before == datasets.config.HF_HUB_OFFLINE
 
 
+def test_a_name_that_nobody_looks_up_costs_less_than_five_seconds(
+    full: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    late = threading.Event()
+
+    def look_up(*_: Any, **__: Any) -> None:
+        late.wait(60)
+        raise socket.gaierror("no such name")
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    start = time.perf_counter()
+
+    with pytest.raises(FileNotFoundError, match=f"https://huggingface.co does not answer; {WAYS_OUT}"):
+        sentiment()
+
+    late.set()
+    assert time.perf_counter() - start < 5
+
+
 def test_a_hub_that_must_not_be_asked_is_not_asked(full: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
 
