@@ -176,11 +176,11 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int, special: Sequence[
     words = [piece.encode("utf-8", "surrogatepass").decode("latin-1").translate(letters) for piece in pieces]
     often = list(pieces.values())
     counts: dict[str, int] = defaultdict(int)
-    places: dict[str, set[int]] = defaultdict(set)
-    for place, word in enumerate(words):
-        for pair in _neighbours(word):
-            counts[pair] += often[place]
-            places[pair].add(place)
+    places: dict[str, list[int]] = defaultdict(list)  # where a pair is, or was; some twice
+    for place, (word, times) in enumerate(zip(words, often, strict=True)):
+        for pair in map("".join, pairwise(word)):
+            counts[pair] += times
+            places[pair].append(place)
     queue = [(-count, pair) for pair, count in counts.items()]
     heapq.heapify(queue)
     merges: list[Pair] = []
@@ -199,20 +199,25 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int, special: Sequence[
         fresh = set[str]()
         for place in places.pop(pair):
             word, times = words[place], often[place]
+            before, found, after = word.partition(pair)
+            if not found:  # a merge took it
+                continue
             words[place] = word.replace(pair, new)
-            for old, now in _changes(word, pair, new):
+            if pair in after:
+                changes = _changes(word, pair, new)
+            else:  # once, as in nearly every piece: its two neighbours, if there are
+                changes = [(before[-1] + pair[0], before[-1] + new)] if before else []
+                if after:
+                    changes.append((pair[1] + after[0], new + after[0]))
+            for old, now in changes:
                 counts[old] -= times
                 counts[now] += times
-                places[now].add(place)
+                places[now].append(place)
                 fresh.add(now)
         for now in fresh:
             if counts[now] > 0:  # a run of one letter makes pairs that end at once
                 heapq.heappush(queue, (-counts[now], now))
     return BytePairTokenizer(merges, special=special)
-
-
-def _neighbours(word: str) -> list[str]:
-    return [word[index : index + 2] for index in range(len(word) - 1)]
 
 
 def _changes(word: str, pair: str, new: str) -> list[tuple[str, str]]:
