@@ -1,18 +1,22 @@
 """Every teaching implementation beside its reference: one registry for the tests and for the site's parity table."""
 
 import contextlib
+import copy
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 import torch.nn.functional as F
+from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.distributions import Categorical
 from transformers import BertConfig, BertForMaskedLM, BertModel, GPT2Config, GPT2LMHeadModel
 from transformers.loss.loss_utils import ForSequenceClassificationLoss
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
+from llmguide.adapters import add_lora
 from llmguide.attention import MultiHeadAttention, attention, causal_mask, fused_attention
 from llmguide.checkpoints import load_encoder, minilm_folder
 from llmguide.generation import greedy
@@ -326,18 +330,50 @@ def _classes(*, weighted: bool) -> Differences:
     return _compare(partial(class_loss, labels=labels), theirs, logits)
 
 
-def _greedy(*, use_cache: bool) -> Differences:
+def _greedy(*, use_cache: bool, padded: bool = False) -> Differences:
     torch.manual_seed(0)
     config = GPT2Config(
         vocab_size=V, n_positions=S + T, n_embd=D, n_layer=2, n_head=H, bos_token_id=None, eos_token_id=None
     )
     theirs = _shaken(GPT2LMHeadModel(config))
     ours = decoder_from_hub(config.to_dict(), theirs.state_dict())
-    prompt = _ids(B, T)
-    reference = theirs.generate(
-        prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=S, do_sample=False, pad_token_id=0
+    prompt, keep = _ids(B, T), torch.ones(B, T, dtype=torch.bool)
+    keep[0, :2] = not padded
+    reference = theirs.generate(prompt, attention_mask=keep.long(), max_new_tokens=S, do_sample=False, pad_token_id=0)
+    found = greedy(ours, prompt, max_new_tokens=S, use_cache=use_cache, keep=keep if padded else None)
+    return Differences(_largest([found], [reference]), None)
+
+
+def _lora(kind: type[nn.Module], *targets: str) -> Differences:
+    """Logits of hidden states given to a model, and the gradients of these states and of every A and B."""
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=V, hidden_size=D, num_hidden_layers=2, num_attention_heads=H, intermediate_size=S)
+    if kind is GPT2LMHeadModel:
+        config = GPT2Config(vocab_size=V, n_embd=D, n_layer=2, n_head=H, bos_token_id=None, eos_token_id=None)
+    with _float64(), warnings.catch_warnings():
+        # peft reads a name that transformers has renamed.
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+        ours = _shaken(kind(config))
+        settings = LoraConfig(r=3, lora_alpha=5, target_modules=list(targets), fan_in_fan_out=kind is GPT2LMHeadModel)
+        theirs = _shaken(get_peft_model(copy.deepcopy(ours), settings))
+        add_lora(ours, targets=targets, rank=3, alpha=5)
+    state = {}
+    for name, parameter in theirs.get_base_model().named_parameters():
+        for part, our_part in (
+            (".base_layer", ".base"),
+            (".lora_A.default.weight", ".A"),
+            (".lora_B.default.weight", ".B"),
+        ):
+            name = name.replace(part, our_part)
+        state[name] = parameter
+    ours.load_state_dict(state, strict=False)  # the rest is a tied head
+    learnt = [name for name, parameter in state.items() if parameter.requires_grad]
+    return _compare(
+        lambda x: ours(inputs_embeds=x).logits,
+        lambda x: theirs(inputs_embeds=x).logits,
+        _random(B, T, D),
+        parameters=([ours.get_parameter(name) for name in learnt], [state[name] for name in learnt]),
     )
-    return Differences(_largest([greedy(ours, prompt, max_new_tokens=S, use_cache=use_cache)], [reference]), None)
 
 
 CHECKS: list[Check] = [
@@ -356,6 +392,8 @@ CHECKS: list[Check] = [
     Check("Decoder", "transformers GPT2LMHeadModel", 1e-9, _decoder),
     Check("MaskedLanguageModel (Encoder)", "transformers BertForMaskedLM", 1e-9, _encoder),
     Check("Encoder, MiniLM's real weights", "transformers BertModel, float32", 1e-5, _minilm),
+    Check("LoRA in BERT", "peft, each A and B", 1e-9, partial(_lora, BertForMaskedLM, "query", "value", "dense")),
+    Check("LoRA in GPT-2 (Conv1D)", "peft, each A and B", 1e-9, partial(_lora, GPT2LMHeadModel, "c_attn", "c_fc")),
     Check("next_token_loss", "transformers GPT2LMHeadModel's loss, float32", 1e-6, _next_token),
     Check("masked_token_loss", "mean of -log_softmax at the labels", 1e-12, _masked_token),
     Check("sequence_log_probability", "torch Categorical.log_prob, summed", 1e-12, _sequence),
@@ -363,4 +401,10 @@ CHECKS: list[Check] = [
     Check("class_loss, weighted", "torch nn.CrossEntropyLoss", 1e-12, partial(_classes, weighted=True)),
     Check("greedy", "transformers generate, the same ids", 0.0, partial(_greedy, use_cache=False)),
     Check("greedy, with a cache", "transformers generate, the same ids", 0.0, partial(_greedy, use_cache=True)),
+    Check(
+        "greedy, padded on the left",
+        "transformers generate, the same ids",
+        0.0,
+        partial(_greedy, use_cache=True, padded=True),
+    ),
 ]

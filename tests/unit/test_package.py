@@ -27,6 +27,7 @@ each_module = pytest.mark.parametrize("name", MODULES)
 # The whole import graph: imports point down. A new arrow is a decision; draw it in ARCHITECTURE.md too.
 ARROWS = {
     "__init__": set(),
+    "adapters": {"runtime"},
     "attention": {"layers"},
     "batches": {"losses"},
     "chance": set(),
@@ -42,6 +43,7 @@ ARROWS = {
     "model": {"attention", "layers"},
     "ngrams": set(),
     "phrases": {"world"},
+    "quantisation": set(),
     "recurrence": set(),
     "runtime": {"figures"},
     "storyteller": {"batches", "checkpoints", "losses", "model", "runtime", "telling", "tokenizers", "training"},
@@ -53,8 +55,17 @@ ARROWS = {
     "village": {"world"},
     "world": {"chance"},
 }
-MOST_MODULES, MOST_LINES = 29, 300
-TOUCH_THE_DISK_OR_THE_NET = {"checkpoints", "corpora", "runtime", "storyteller", "tables", "tokenizers", "training"}
+MOST_MODULES, MOST_LINES = 31, 300
+TOUCH_THE_DISK_OR_THE_NET = {
+    "adapters",
+    "checkpoints",
+    "corpora",
+    "runtime",
+    "storyteller",
+    "tables",
+    "tokenizers",
+    "training",
+}
 DISK_AND_NET = {"datasets", "huggingface_hub", "pathlib", "safetensors", "shutil", "socket", "tempfile", "urllib"}
 
 
