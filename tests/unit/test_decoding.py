@@ -55,11 +55,45 @@ def test_the_repetition_penalty_equals_that_of_transformers(generator: torch.Gen
     torch.testing.assert_close(penalised(logits, ids, penalty=1.7), RepetitionPenaltyLogitsProcessor(1.7)(ids, logits))
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"temperature": 0.7, "top_k": 7},
+        {"top_p": 0.8, "repetition_penalty": 1.3},
+        {"temperature": 1.2, "top_k": 9, "top_p": 0.9, "repetition_penalty": 1.5},
+    ],
+)
+def test_generate_draws_from_the_tokens_and_probabilities_that_we_draw_from(settings: dict[str, float]) -> None:
+    ours, theirs = _pair(6)
+    prompt = _prompt(6, rows=B)
+    wanted = theirs.generate(
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        do_sample=True,
+        max_new_tokens=NEW,
+        eos_token_id=None,
+        return_dict_in_generate=True,
+        output_scores=True,
+        **{"top_k": 0} | settings,
+    )
+    penalty = settings.get("repetition_penalty", 1.0)
+    chain = {name: value for name, value in settings.items() if name != "repetition_penalty"}
+
+    assert len(wanted.scores) == NEW
+    for place, expected in enumerate(wanted.scores, start=T):
+        ids = wanted.sequences[:, :place]
+        with torch.no_grad():
+            found = reshaped(penalised(ours(ids)[:, -1], ids, penalty=penalty), **chain)
+        assert torch.equal(found.isfinite(), expected.isfinite())
+        torch.testing.assert_close(found.softmax(-1), expected.softmax(-1).double(), rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_beam_search_finds_the_hypotheses_that_transformers_finds(seed: int) -> None:
     ours, theirs = _pair(seed)
     prompt = _prompt(seed)
 
+    without = beam(ours, prompt, beams=4, max_new_tokens=NEW, stop=END, use_cache=False)
     found = beam(ours, prompt, beams=4, max_new_tokens=NEW, stop=END)
     expected = theirs.generate(
         prompt,
@@ -74,6 +108,7 @@ def test_beam_search_finds_the_hypotheses_that_transformers_finds(seed: int) -> 
         output_scores=True,
     )
 
+    assert [hypothesis.ids.tolist() for hypothesis in without] == [hypothesis.ids.tolist() for hypothesis in found]
     for hypothesis, ids, score in zip(found, expected.sequences, expected.sequences_scores, strict=True):
         assert hypothesis.ids.tolist() == ids[: len(hypothesis.ids)].tolist()
         assert hypothesis.log_probability == pytest.approx(float(score), abs=1e-4)  # theirs is float32

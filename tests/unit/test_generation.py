@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from llmguide.generation import greedy
+from llmguide.batches import pad
+from llmguide.generation import beam, greedy, sample
 from llmguide.model import Decoder, ModelConfig
+from llmguide.recurrence import LSTMLanguageModel, RecurrentConfig
 
 B, T, V, NEW, CONTEXT = 2, 3, 31, 8, 11
 
@@ -90,3 +92,67 @@ def test_an_empty_prompt_is_refused() -> None:
 def test_fewer_than_no_new_tokens_are_refused(prompt: Tensor) -> None:
     with pytest.raises(ValueError, match="max_new_tokens is -1; it must be at least 0"):
         greedy(decoder(), prompt, max_new_tokens=-1)
+
+
+# Prompts of unequal length, padded on the left
+
+PROMPTS = [[5], [7, 3, 11], [2, 2], [30, 1, 4]]
+PADDING = 9
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rotary", "none"])
+def test_each_prompt_of_a_padded_batch_goes_on_as_it_would_alone(positions: str, *, use_cache: bool) -> None:
+    model = decoder(positions).double()
+    ids, keep = pad(PROMPTS, padding=PADDING, left=True)
+
+    together = greedy(model, ids, keep=keep, max_new_tokens=NEW, use_cache=use_cache)
+
+    alone = [greedy(model, torch.tensor([prompt]), max_new_tokens=NEW)[0, -NEW:].tolist() for prompt in PROMPTS]
+    assert together[:, -NEW:].tolist() == alone
+    assert torch.equal(together[:, :T], ids)  # padding and all
+
+
+def test_padding_is_not_text_that_could_be_repeated() -> None:
+    model = decoder().double()
+    ids, keep = pad(PROMPTS, padding=PADDING, left=True)
+    settings = {"max_new_tokens": NEW, "repetition_penalty": 1.7, "top_k": 1}
+
+    together = sample(model, ids, keep=keep, **settings)
+
+    alone = [sample(model, torch.tensor([prompt]), **settings)[0, -NEW:].tolist() for prompt in PROMPTS]
+    assert together[:, -NEW:].tolist() == alone
+    other = torch.where(keep, ids, together[:, -1:])  # padded with a token that was written
+    assert torch.equal(sample(model, other, keep=keep, **settings)[:, -NEW:], together[:, -NEW:])
+
+
+@pytest.mark.parametrize("wrong", [[True, True, False], [False, True, False], [False, False, False]])
+def test_padding_elsewhere_is_named(wrong: list[bool], prompt: Tensor) -> None:
+    with pytest.raises(ValueError, match="prompt 1 has padding after its tokens, or no token: pad on the left"):
+        greedy(decoder(), prompt, keep=torch.tensor([[False, True, True], wrong]), max_new_tokens=1)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_mask_of_another_shape_is_named(prompt: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"keep has shape \(2, 4\), the prompt \(2, 3\)"):
+        greedy(decoder(), prompt, keep=torch.ones(B, T + 1, dtype=torch.bool), max_new_tokens=1)
+
+
+# A recurrent model
+
+
+def test_an_lstm_goes_on_in_the_same_way_and_without_a_limit(prompt: Tensor) -> None:
+    model = LSTMLanguageModel(RecurrentConfig(vocabulary=V, width=12, layers=2)).double()
+    for parameter in model.parameters():
+        parameter.data *= 3
+    new = 5 * CONTEXT
+
+    with_cache, without = (greedy(model, prompt, max_new_tokens=new, use_cache=use) for use in (True, False))
+    found, again = (beam(model, prompt[:1], beams=3, max_new_tokens=NEW, use_cache=use) for use in (True, False))
+    ids, keep = pad(PROMPTS, padding=PADDING, left=True)
+    together = greedy(model, ids, keep=keep, max_new_tokens=NEW)
+    alone = [greedy(model, torch.tensor([text]), max_new_tokens=NEW)[0, -NEW:].tolist() for text in PROMPTS]
+
+    assert torch.equal(with_cache, without)
+    assert [h.ids.tolist() for h in found] == [h.ids.tolist() for h in again]
+    assert together[:, -NEW:].tolist() == alone

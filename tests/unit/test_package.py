@@ -35,7 +35,7 @@ ARROWS = {
     "corpora": {"runtime", "tables", "telling"},
     "costs": set(),
     "figures": set(),
-    "generation": {"model"},
+    "generation": set(),
     "hub": {"model"},
     "layers": set(),
     "losses": set(),

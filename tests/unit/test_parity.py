@@ -16,7 +16,8 @@ def test_ours_equals_the_reference(check: Check) -> None:
 def test_what_has_a_gradient_is_compared_by_it() -> None:
     without = [check.name for check in CHECKS if check.run().gradient is None]
 
-    assert without == ["Encoder, MiniLM's real weights", "greedy", "greedy, with a cache"]  # read only; ids
+    assert without[:1] == ["Encoder, MiniLM's real weights"]  # read only
+    assert without[1:] == ["greedy", "greedy, with a cache", "greedy, padded on the left"]  # ids
 
 
 def test_the_table_names_each_thing_once() -> None:
