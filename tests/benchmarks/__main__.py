@@ -1,9 +1,10 @@
-"""`make bench`: our speed beside torch's and that of `transformers`, in one run."""
+"""`make bench`: our speed beside that of torch, `transformers` and `tokenizers`, in one run."""
 
 import argparse
 import os
 import sys
 
+import tokenizers
 import torch
 import transformers
 
@@ -17,7 +18,7 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=21, help="how often each side is timed (21)")
     parser.add_argument("--seconds", type=float, default=0.1, help="the least time of one timing (0.1)")
     parser.add_argument(
-        "--only", default="", help="contests whose function's name holds this: fused, training, generation"
+        "--only", default="", help="contests whose function's name holds this: fused, training, generation, encoding"
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 where a goal is missed")
     asked = parser.parse_args()
@@ -25,7 +26,8 @@ def main() -> int:
     torch.set_num_threads(asked.threads)
     transformers.logging.set_verbosity_error()
     busy = f", load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores" if hasattr(os, "getloadavg") else ""
-    print(f"torch {torch.__version__}, transformers {transformers.__version__}, {asked.threads} threads{busy}")
+    peers = ", ".join(f"{peer.__name__} {peer.__version__}" for peer in (torch, transformers, tokenizers))
+    print(f"{peers}, {asked.threads} threads{busy}")
     print("ratio: how many times as fast as the peer, the median turn and the middle half of the turns\n")
     print(f"{'ours':<56}{'peer':<38}{'ours':>9}{'peer':>9}{'ratio':>7}  {'middle half':<13}{'goal':>5}")
     missed = 0

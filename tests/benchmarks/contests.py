@@ -3,20 +3,27 @@
 All take sizes, so that a test can run them small.
 """
 
+import json
+import os
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from unittest import mock
 
+import tokenizers
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from llmguide import telling
 from llmguide.attention import attention, fused_attention
 from llmguide.generation import greedy
 from llmguide.hub import decoder_from_hub
 from llmguide.losses import next_token_loss
 from llmguide.model import Decoder
+from llmguide.tokenizers import BytePairTokenizer, train_tokenizer
 from tests.benchmarks.race import Contest
+from tests.book.chapters import BOOK, ROOT
 
 VOCABULARY = 1024
 
@@ -115,6 +122,51 @@ def generation(
     )
 
 
+def tokenizer_training(*, characters: int, vocabulary: int, parallel: bool, goal: float | None = None) -> Contest:
+    """Byte-pair encoding learnt from the same texts, in Python and in Rust; both must learn the same merges.
+
+    Args:
+        parallel: let the peer use its threads; we have one.
+    """
+    texts = _texts(characters)
+
+    def ours() -> BytePairTokenizer:
+        return train_tokenizer(texts, vocabulary=vocabulary)
+
+    def theirs() -> tokenizers.Tokenizer:
+        return _their_tokenizer(texts, vocabulary=vocabulary, parallel=parallel)
+
+    sample = " ".join(texts)
+    _same_ids(ours().encode(sample), theirs().encode(sample).ids)
+    return Contest(
+        f"training BPE, {characters / 1e6:g} M characters, V = {vocabulary}",
+        f"tokenizers, {'its threads' if parallel else 'one thread'}",
+        ours,
+        theirs,
+        goal=goal,
+    )
+
+
+def encoding(*, characters: int, vocabulary: int, goal: float) -> Contest:
+    """One long string to ids. Ours starts anew each time, without the pieces it has seen: theirs keeps them."""
+    texts = _texts(characters)
+    first, second = (
+        train_tokenizer(texts, vocabulary=vocabulary),
+        _their_tokenizer(texts, vocabulary=vocabulary, parallel=False),
+    )
+    text = "\n".join(texts)
+
+    def ours() -> list[int]:
+        return BytePairTokenizer(first.merges).encode(text)
+
+    def theirs() -> list[int]:
+        return second.encode(text).ids
+
+    _same_ids(ours(), theirs())
+    name = f"encoding {characters / 1e6:g} M characters, V = {vocabulary}"
+    return Contest(name, "tokenizers", ours, theirs, goal=goal)
+
+
 SMALL = {"layers": 4, "heads": 4, "width": 128}
 LARGER = {"layers": 6, "heads": 8, "width": 256}
 
@@ -129,6 +181,9 @@ CONTESTS: list[partial[Contest]] = [
     partial(training_step, **LARGER, context=128, batch=16, goal=1.10),
     partial(generation, **SMALL, goal=1.8),
     partial(generation, **LARGER, goal=1.4),
+    partial(tokenizer_training, characters=500_000, vocabulary=2000, parallel=False, goal=1 / 1.2),
+    partial(tokenizer_training, characters=500_000, vocabulary=2000, parallel=True),
+    partial(encoding, characters=500_000, vocabulary=2000, goal=1.0),
 ]
 
 
@@ -176,3 +231,38 @@ def _models(*, layers: int, heads: int, width: int, context: int) -> tuple[Decod
     )
     theirs = GPT2LMHeadModel(config).eval()
     return decoder_from_hub(config.to_dict(), theirs.state_dict()), theirs
+
+
+@cache
+def _texts(characters: int) -> tuple[str, ...]:
+    """What lies here: the bundled texts, the chapters' cells, and as many told stories as are still wanted."""
+    found = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "llmguide" / "data").glob("*.jsonl"))]
+    for path in sorted(BOOK.rglob("*.ipynb")):
+        found += ["".join(cell["source"]) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    texts, left, stories = list[str](), characters, 0
+    while left > 0:
+        if found:
+            text = found.pop(0)[:left]
+        else:
+            text, stories = telling.sample(seed=stories)[0].text[:left], stories + 1
+        texts.append(text)
+        left -= len(text)
+    return tuple(texts)
+
+
+def _their_tokenizer(texts: tuple[str, ...], *, vocabulary: int, parallel: bool) -> tokenizers.Tokenizer:
+    model = tokenizers.Tokenizer(tokenizers.models.BPE())
+    model.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        show_progress=False,
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+    )
+    with mock.patch.dict(os.environ, TOKENIZERS_PARALLELISM=str(parallel).lower()):
+        model.train_from_iterator(texts, trainer)
+    return model
+
+
+def _same_ids(ours: list[int], theirs: list[int]) -> None:
+    if ours != theirs:
+        raise AssertionError(f"the tokenizers differ: {len(ours)} ids here, {len(theirs)} there")

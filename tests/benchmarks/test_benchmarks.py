@@ -18,6 +18,8 @@ SMALLEST = {
     contests.fused_beside_explicit: {"length": 5, "heads": 2, "width": 3},
     contests.training_step: SMALL | {"context": 5, "batch": 2},
     contests.generation: SMALL | {"new_tokens": 3},
+    contests.tokenizer_training: {"characters": 5_000, "vocabulary": 300},
+    contests.encoding: {"characters": 5_000, "vocabulary": 300},
 }
 
 
