@@ -82,6 +82,7 @@ def mask_tokens(
     Returns:
         The ids to read, and the labels: the true id where a token was chosen, `IGNORE` elsewhere.
 
+    Taught in: objective/maximum-likelihood
     Source: devlin2018bert, section 3.1
     """
     if not 0 < share < 1:

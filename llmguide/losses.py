@@ -20,6 +20,7 @@ def next_token_loss(logits: Float[Tensor, "B T V"], ids: Int[Tensor, "B T"]) -> 
     Raises:
         ValueError: fewer than two positions, or no token to score.
 
+    Taught in: objective/maximum-likelihood
     Source: radford2019language
     """
     if ids.shape[1] < 2:
@@ -36,6 +37,7 @@ def masked_token_loss(logits: Float[Tensor, "B T V"], labels: Int[Tensor, "B T"]
     Raises:
         ValueError: no position is labelled (torch would answer NaN without a word).
 
+    Taught in: objective/maximum-likelihood
     Source: devlin2018bert, section 3.1
     """
     if bool((labels == IGNORE).all()):

@@ -224,6 +224,8 @@ def perplexity(nats: SupportsFloat, tokens: int) -> float:
 
     Raises:
         ValueError: no tokens, or a sum that is negative or NaN.
+
+    Taught in: objective/maximum-likelihood
     """
     return exp(_surprise(nats, tokens, "token"))
 
@@ -237,6 +239,8 @@ def bits_per_byte(nats: SupportsFloat, size: int) -> float:
 
     Raises:
         ValueError: no bytes, or a sum that is negative or NaN.
+
+    Taught in: objective/maximum-likelihood
     """
     return _surprise(nats, size, "byte") / log(2)
 
