@@ -52,6 +52,18 @@ class NGram(Generic[T]):
         """How often these tokens, at most n, stood in a row; the start token counts as history only."""
         return self._counts.get(tokens[:-1], Counter())[tokens[-1]]
 
+    def shorter(self, n: int) -> "NGram[T]":
+        """The same counts as a model of shorter n-grams: counting once serves every n.
+
+        Raises:
+            ValueError: n is below 1 or above the n of the counts.
+        """
+        if not 1 <= n <= self.n:
+            raise ValueError(f"n is {n}; these counts serve n from 1 to {self.n}")
+        model = self._with(self.strengths[:n])
+        model.n = n
+        return model
+
     def smoothed(self, *, add: float) -> "NGram[T]":
         r"""The same counts with `add` added to each: $(c(hw) + k) / (c(h) + kV)$, shorter histories left out.
 

@@ -75,6 +75,14 @@ def test_the_distribution_holds_the_probability_of_each_token(n: int) -> None:
 
 
 @each_n
+def test_counts_of_long_n_grams_serve_shorter_ones(n: int) -> None:
+    shared, own = NGram(TEXTS, n=3, vocabulary=WORDS).shorter(n), NGram(TEXTS, n=n, vocabulary=WORDS)
+
+    for one, other in ((shared, own), (shared.interpolated(DEV), own.interpolated(DEV))):
+        assert [one.log_probabilities(text) for text in DEV] == [other.log_probabilities(text) for text in DEV]
+
+
+@each_n
 def test_the_chain_rule_holds(n: int) -> None:
     for model in every_kind(n):
         text = [START, "a", "b", END]
@@ -135,5 +143,7 @@ def test_bad_input_is_named() -> None:
         NGram([[START]], n=2, vocabulary=WORDS)
     with pytest.raises(ValueError, match="add is 0"):
         every_kind(2)[0].smoothed(add=0)
+    with pytest.raises(ValueError, match="n is 3; these counts serve n from 1 to 2"):
+        every_kind(2)[0].shorter(3)
     with pytest.raises(ValueError, match="history is empty"):
         every_kind(2)[0].probability("a", [])
