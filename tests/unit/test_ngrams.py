@@ -33,6 +33,7 @@ def test_the_start_is_repeated_where_a_history_is_short() -> None:
 
     assert trigram.probability("a", [START]) == trigram.probability("a", [START, START]) == 2 / 4
     assert trigram.probability("b", [START, "a"]) == 1 / 2  # not 3/4: the a of cab has another history
+    assert NGram(TEXTS, n=4, vocabulary=WORDS).probability("b", [START, "a"]) == 1 / 2
 
 
 def test_adding_k_is_the_textbook_formula() -> None:
@@ -131,6 +132,8 @@ def test_sampling_goes_on_from_a_beginning_and_stops() -> None:
 
     assert plain.sample([START, "c"], end=END, generator=random.Random(0))[:3] == [START, "c", "a"]  # c a is certain
     assert plain.sample([START], end=END, generator=random.Random(0), longest=1) == [START]
+    assert plain.sample([START], end=END, generator=random.Random(0)).index(END) < 100
+    assert plain.sample([START], end=END, generator=random.Random(0)).count(END) == 1
 
 
 @pytest.mark.usefixtures("unchecked")
