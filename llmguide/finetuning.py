@@ -9,11 +9,40 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from llmguide import inspection, prediction, trainer, training
-from llmguide.adapters import LoRALinear
+from llmguide.adapters import LoRALinear, add_lora
 from llmguide.corpora import Example
+from llmguide.pretrained import head_of
 from llmguide.recipes import Recipe, freeze, plan
 from llmguide.trainer import Row
 from llmguide.training import History, TrainingConfig
+
+QUERIES_AND_VALUES = {  # in the words of each kind of model
+    "bert": ("query", "value"),
+    "roberta": ("query", "value"),
+    "distilbert": ("q_lin", "v_lin"),
+    "gpt2": ("c_attn",),
+}
+
+
+def add_low_rank(model: PreTrainedModel, *, rank: int = 8, seed: int = 0) -> list[str]:
+    """LoRA on the queries and values of a classifier, alpha twice the rank, beside a head that trains whole.
+
+    Returns:
+        The names of the adapted modules.
+
+    Raises:
+        ValueError: a kind of model whose names are not known here (`adapters.add_lora` takes any).
+
+    Source: hu2021lora, section 4.2
+    """
+    kind = model.config.model_type
+    if kind not in QUERIES_AND_VALUES:
+        raise ValueError(f"no queries and values are known for a {kind}; known are {', '.join(QUERIES_AND_VALUES)}")
+    heads = head_of(model)
+    pooler = getattr(model.base_model, "pooler", None)
+    whole = [name for name, module in model.named_modules() if name and (module in heads or module is pooler)]
+    generator = torch.Generator().manual_seed(seed)
+    return add_lora(model, targets=QUERIES_AND_VALUES[kind], rank=rank, alpha=2 * rank, also=whole, generator=generator)
 
 
 def train_classifier(
@@ -78,7 +107,7 @@ def train_language_model(
     Each text is learnt from its start to its end token, long ones in pieces of the recipe's length. The labels are the
     inputs: the loss compares position t with token t + 1, here and once.
     """
-    recipe = recipe or Recipe(embeddings=True)
+    recipe = recipe or Recipe()
     length = min(recipe.length, prediction.longest(model, tokenizer))
     found = [prediction.pieces(tokenizer, inspection.check_texts(texts), length=length) for texts in (train, dev)]
     if not found[0]:
@@ -132,7 +161,7 @@ def fit_classifier(
     config = TrainingConfig(
         steps=len(steps),
         learning_rate=recipe.learning_rate,
-        warmup=round(recipe.warmup * len(steps)),
+        warmup=recipe.warmup_steps(len(steps)),
         weight_decay=recipe.weight_decay,
         evaluate_every=epoch if dev_rows else 0,
         patience=recipe.patience,

@@ -111,7 +111,7 @@ def check_tokens(
         ValueError: a text is longer than the model takes, and `on_long` is "error".
 
     Warns:
-        UserWarning: texts were cut; or a tenth of the tokens or more are unknown.
+        UserWarning: texts were cut, or half of the tokens of a text or more are unknown.
     """
     if on_long not in ("cut", "error"):
         raise ValueError(f"on_long is {on_long!r}; it must be 'cut' or 'error'")

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from llmguide.losses import IGNORE
 from llmguide.prediction import BATCH
 from llmguide.pretrained import quiet
 from llmguide.recipes import Recipe, parameter_groups
-from llmguide.training import Diverged, History
+from llmguide.training import Diverged, History, learning_rate_share
 
 RUN = "run.json"  # what the run of a folder was made with: another one is not continued there
 STATE = "trainer_state.json"  # what the Trainer writes last of a state
@@ -66,7 +67,10 @@ def run(
         raise ValueError(f"a batch of {batch} cannot be shared by {processes} processes; choose a multiple of them")
     if recipe.patience is not None and processes > 1 and folder is None:
         raise ValueError("patience keeps the best state in a folder that all processes see; give folder=")
-    watch = _Watch(shift=shift, steps=len(steps), progress=progress and os.environ.get("RANK", "0") == "0")
+    watch = _Watch(shift=shift, steps=len(steps), progress=progress and _first_process())
+    optimizer = torch.optim.AdamW(parameter_groups(model, recipe))
+    share = partial(learning_rate_share, steps=len(steps), warmup=recipe.warmup_steps(len(steps)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share(step + 1))  # the book's own
     with contextlib.ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory()) if folder is None else folder)
         last = _last_state(place, _made_with(model, rows, recipe)) if folder is not None else None
@@ -79,9 +83,6 @@ def run(
                 per_device_eval_batch_size=BATCH,
                 num_train_epochs=1,  # the plan holds them all
                 train_sampling_strategy="sequential",
-                lr_scheduler_type="cosine",
-                learning_rate=recipe.learning_rate,
-                warmup_steps=round(recipe.warmup * len(steps)),
                 max_grad_norm=1.0,
                 logging_steps=1,
                 logging_nan_inf_filter=False,
@@ -104,7 +105,7 @@ def run(
             data_collator=collate,
             compute_loss_func=watch.loss,
             callbacks=[watch, *([EarlyStoppingCallback(recipe.patience)] if recipe.patience else [])],
-            optimizers=(torch.optim.AdamW(parameter_groups(model, recipe)), None),
+            optimizers=(optimizer, schedule),
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
@@ -132,7 +133,7 @@ class _Watch(TrainerCallback):
         total = F.cross_entropy(logits.flatten(0, -2).float(), targets.flatten(), reduction="sum", ignore_index=IGNORE)
         loss = total / ((targets != IGNORE).sum() if num_items_in_batch is None else num_items_in_batch)
         if not bool(loss.isfinite()):
-            raise self._diverged(f"loss {float(loss)}")
+            raise self._diverged(f"loss {loss.item()}")
         return loss
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -142,7 +143,7 @@ class _Watch(TrainerCallback):
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Stop where the gradients, clipped by now, are not finite."""
         gradients = [parameter.grad for parameter in kwargs["model"].parameters() if parameter.grad is not None]
-        norm = float(torch.nn.utils.get_total_norm(gradients))
+        norm = torch.nn.utils.get_total_norm(gradients).item()
         if not math.isfinite(norm):
             raise self._diverged(f"gradient norm {norm}")
 
@@ -163,6 +164,10 @@ class _Watch(TrainerCallback):
         )
 
 
+def _first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _made_with(model: PreTrainedModel, rows: Sequence[Row], recipe: Recipe) -> dict[str, Any]:
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     data = hashlib.sha256(json.dumps(list(rows)).encode()).hexdigest()
@@ -179,8 +184,9 @@ def _last_state(folder: Path, made_with: dict[str, Any]) -> Path | None:
         changed = [f"{name} was {then.get(name)}, is {now}" for name, now in made_with.items() if then.get(name) != now]
         if changed:
             raise ValueError(f"{folder} holds a run with other settings: {'; '.join(changed)}. Choose another folder")
-    with runtime.replacing(path) as temporary:
-        temporary.write_text(json.dumps(made_with), encoding="utf-8")
+    if _first_process():
+        with runtime.replacing(path) as temporary:
+            temporary.write_text(json.dumps(made_with), encoding="utf-8")
     return whole[0] if whole else None
 
 

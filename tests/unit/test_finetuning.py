@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, pipeline
 
-from llmguide.adapters import add_lora, merge, trainable_share
+from llmguide.adapters import merge, trainable_share
 from llmguide.corpora import Example
-from llmguide.finetuning import fit_classifier, train_classifier, train_language_model
+from llmguide.finetuning import add_low_rank, fit_classifier, train_classifier, train_language_model
 from llmguide.prediction import nats, predict
 from llmguide.pretrained import Pretrained, classifier, language_model, save
 from llmguide.recipes import Recipe
@@ -57,8 +57,9 @@ def test_both_loops_give_the_same_numbers(folder: Path) -> None:
         for train, model in ((train_classifier, by_trainer), (fit_classifier, by_hand))
     )
 
-    np.testing.assert_allclose(ours.losses[:4], theirs.losses[:4], rtol=1e-3)  # their warm-up begins a step earlier
-    assert ours.evaluations[-1][1] == pytest.approx(theirs.evaluations[-1][1], abs=0.02)
+    np.testing.assert_allclose(ours.losses, theirs.losses, rtol=1e-3)
+    np.testing.assert_allclose(ours.gradient_norms, theirs.gradient_norms, rtol=1e-3)
+    np.testing.assert_allclose(ours.evaluations, theirs.evaluations, rtol=1e-3)
 
 
 @BOTH
@@ -85,7 +86,7 @@ def test_the_seed_fixes_a_run_and_another_gives_another(folder: Path) -> None:
 def test_lora_trains_alone_and_merges_into_a_plain_model(folder: Path, tmp_path: Path) -> None:
     model, tokenizer = fresh(folder)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    add_lora(model, targets=["query", "value"], rank=4, alpha=8, also=["classifier"])
+    assert len(add_low_rank(model, rank=4)) == 4  # two maps in two blocks
     share = trainable_share(model)
 
     train_classifier(model, tokenizer, TRAIN, Recipe(epochs=8, batch=8, learning_rate=3e-2))
@@ -95,11 +96,12 @@ def test_lora_trains_alone_and_merges_into_a_plain_model(folder: Path, tmp_path:
     assert torch.equal(frozen, before["bert.encoder.layer.0.attention.self.query.weight"])
     answers = predict(model, tokenizer, [e.text for e in DEV])
     merge(model)
-    plain = AutoModelForSequenceClassification.from_pretrained(save(model, tokenizer, tmp_path / "merged"))
+    place = save(model, tokenizer, tmp_path / "merged")
+    plain = AutoModelForSequenceClassification.from_pretrained(place)
     np.testing.assert_allclose(
         predict(plain, tokenizer, [e.text for e in DEV]).probabilities, answers.probabilities, atol=1e-5
     )
-    assert right((plain, tokenizer), DEV) >= 0.9
+    assert right((plain, tokenizer), DEV) > 0.75
 
 
 def test_a_saved_classifier_answers_in_the_pipeline_of_transformers(folder: Path, tmp_path: Path) -> None:
@@ -135,7 +137,7 @@ def test_a_language_model_learns_its_texts_and_their_end(gpt2: Pretrained) -> No
     before = nats(model, tokenizer, held_out)
 
     history = train_language_model(
-        model, tokenizer, texts, Recipe(epochs=10, batch=8, learning_rate=1e-2, embeddings=True), dev=held_out
+        model, tokenizer, texts, Recipe(epochs=10, batch=8, learning_rate=1e-2), dev=held_out
     )
 
     after = nats(model, tokenizer, held_out)
@@ -154,7 +156,7 @@ def test_a_language_model_shifts_its_labels_once(gpt2: Pretrained) -> None:
     texts = [example.text for example in TRAIN[:8]]
     total, count = nats(model, tokenizer, texts)
 
-    history = train_language_model(model, tokenizer, texts, Recipe(epochs=1, batch=8, embeddings=True))
+    history = train_language_model(model, tokenizer, texts, Recipe(epochs=1, batch=8))
 
     assert history.losses[0] == pytest.approx(total / count, rel=1e-5)
 

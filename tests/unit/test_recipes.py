@@ -39,8 +39,8 @@ def test_a_recipe_names_a_value_that_cannot_be(wrong: dict[str, Any], said: str)
         Recipe(**wrong)
 
 
-def test_everything_trains_but_the_embeddings(model: PreTrainedModel) -> None:
-    freeze(model)
+def test_the_embeddings_are_frozen_on_request(model: PreTrainedModel) -> None:
+    freeze(model, embeddings=False)
 
     assert {name for name, _ in model.named_parameters()} - trained(model) == {
         f"bert.embeddings.{part}"
@@ -54,8 +54,9 @@ def test_everything_trains_but_the_embeddings(model: PreTrainedModel) -> None:
     }
 
 
-def test_everything_trains_on_request(model: PreTrainedModel) -> None:
-    freeze(model, embeddings=True)
+def test_everything_trains(model: PreTrainedModel) -> None:
+    model.requires_grad_(False)
+    freeze(model)
 
     assert trained(model) == {name for name, _ in model.named_parameters()}
 
@@ -83,7 +84,7 @@ def test_more_layers_than_there_are_cannot_train(model: PreTrainedModel) -> None
 def test_a_decoders_blocks_and_embeddings_are_found_too(tmp_path: Path) -> None:
     model, _ = language_model(tiny.decoder_folder(tmp_path))
 
-    freeze(model)
+    freeze(model, embeddings=False)
 
     assert len(blocks(model)) == 2
     assert {name for name, _ in model.named_parameters()} - trained(model) == {
@@ -93,7 +94,7 @@ def test_a_decoders_blocks_and_embeddings_are_found_too(tmp_path: Path) -> None:
 
 
 def test_rates_fall_by_the_layer_decay_from_the_head_down(model: PreTrainedModel) -> None:
-    freeze(model, embeddings=True)
+    freeze(model)
     rates = {}
     for group in parameter_groups(model, Recipe(learning_rate=1.0, layer_decay=0.5)):
         for parameter in group["params"]:  # type: ignore[attr-defined]
