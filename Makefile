@@ -7,10 +7,10 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-unit test-book test-site execute matrix bench lint format lock address version release links newest oldest clean
+.PHONY: help book test test-unit test-book test-site execute matrix bench bench-sst2 lint format lock address version release links newest oldest clean
 
 help: ## list the verbs
-	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 # A fresh machine needs Python 3.11 or newer and make; the rest is installed here, at the locked versions.
 $(VENV)/installed: constraints.txt pyproject.toml
@@ -45,6 +45,9 @@ matrix: $(VENV)/installed ## compare the chapters with 1 and 2 threads and three
 
 bench: $(VENV)/installed ## our speed beside torch's and transformers', in one run
 	$(BIN)/python -m tests.benchmarks
+
+bench-sst2: $(VENV)/installed ## what fine-tuning buys on SST-2, and what it costs (DATA=folder of train.tsv and dev.tsv)
+	LLMGUIDE_THREADS=1 $(BIN)/python -m tests.benchmarks.sst2 --data $(DATA)
 
 lint: $(VENV)/installed ## style and types
 	$(BIN)/ruff check .
