@@ -1,12 +1,13 @@
 """The Trainer of `transformers`, told which rows to read at which step, watched, and continued where it stopped."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor
 from tqdm import tqdm  # type: ignore[import-untyped]
 from transformers import (
@@ -59,6 +61,7 @@ def run(
 
     Raises:
         Diverged: a loss or gradient is not finite; the parameters and the saved state are the last good ones.
+        OSError: the disk is full; the last whole state is kept.
         ValueError: `folder` holds the state of another run, or the processes cannot share a batch.
     """
     processes, batch = int(os.environ.get("WORLD_SIZE", "1")), len(steps[0])
@@ -108,7 +111,8 @@ def run(
             optimizers=(optimizer, schedule),
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+        with _full_disks_named(place):
+            trainer.train(resume_from_checkpoint=None if last is None else str(last))
     model.train(False)
     log = trainer.state.log_history
     return History(
@@ -162,6 +166,19 @@ class _Watch(TrainerCallback):
             f"step {self.step + 1}: {what}; the parameters are those before this step. "
             "Try a lower learning rate or a longer warm-up"
         )
+
+
+@contextlib.contextmanager
+def _full_disks_named(folder: Path) -> Iterator[None]:
+    """Say that the disk is full where it is: `torch.save` speaks of a position in a file."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if any(sign in str(error) for sign in ("No space", "inline_container", "PytorchStreamWriter")):
+            raise OSError(
+                errno.ENOSPC, f"the disk of {folder} is full; the last whole state is kept, and the run goes on from it"
+            ) from error
+        raise
 
 
 def _first_process() -> bool:

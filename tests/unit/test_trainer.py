@@ -75,6 +75,28 @@ def test_a_half_written_state_is_passed_over(folder: Path, tmp_path: Path) -> No
     assert train_classifier(*fresh(folder), TRAIN, RECIPE, folder=tmp_path / "run") == straight
 
 
+def test_a_full_disk_is_named_and_the_last_whole_state_goes_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = train_classifier(*fresh(folder), TRAIN, RECIPE, folder=tmp_path / "whole")
+    write, calls = torch.save, [0]
+
+    def fail(*what: Any, **how: Any) -> None:
+        calls[0] += 1
+        if calls[0] > 4:  # in the second state
+            raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 128 vs 22")
+        write(*what, **how)
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match=r"the disk of .*run is full; the last whole state is kept"):
+        train_classifier(*fresh(folder), TRAIN, RECIPE, folder=tmp_path / "run")
+    monkeypatch.undo()
+
+    states = (tmp_path / "run").glob("checkpoint-*/")
+    assert [state.name for state in states if trainer._is_whole(state)] == ["checkpoint-5"]
+    assert train_classifier(*fresh(folder), TRAIN, RECIPE, folder=tmp_path / "run") == straight
+
+
 def test_a_folder_of_another_run_is_refused(folder: Path, tmp_path: Path) -> None:
     train_classifier(*fresh(folder), TRAIN, RECIPE, folder=tmp_path / "run")
 
