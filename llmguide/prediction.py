@@ -123,7 +123,8 @@ def nats(
 ) -> tuple[float, int]:
     """How surprised a language model is by texts: summed -ln p of their tokens, and how many it sums.
 
-    The end of each text counts, its first token does not. `metrics.perplexity` takes both.
+    The end of each text counts; its first token does not, nor that of a later piece of a long one.
+    `metrics.perplexity` takes both numbers.
 
     Raises:
         TypeError: a text is no text. ValueError: no text has anything to predict.

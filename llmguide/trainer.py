@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -155,6 +156,11 @@ class _Watch(TrainerCallback):
         """Move the bar."""
         self.bar.set_postfix({"loss": f"{logs['loss']:.3f}"} if logs and "loss" in logs else {}, refresh=False)
         self.bar.update(state.global_step - self.bar.n)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Say the validation loss beside the bar."""
+        if not self.bar.disable:
+            self.bar.write(f"step {state.global_step}: dev loss {kwargs['metrics']['eval_loss']:.3f}", file=sys.stderr)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Put the bar away."""

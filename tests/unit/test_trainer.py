@@ -165,9 +165,10 @@ def test_a_run_says_nothing_unless_asked(folder: Path, tmp_path: Path, capsys: p
         train_classifier(*fresh(folder), TRAIN, RECIPE, dev=DEV, folder=tmp_path / "run")
     assert capsys.readouterr() == ("", "")
 
-    train_classifier(*fresh(folder), TRAIN, RECIPE, progress=True)
+    history = train_classifier(*fresh(folder), TRAIN, RECIPE, dev=DEV, progress=True)
     out, err = capsys.readouterr()
     assert out == ""
+    assert f"step 15: dev loss {history.evaluations[-1][1]:.3f}" in err
     assert "15/15" in err
 
 
