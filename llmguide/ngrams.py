@@ -32,6 +32,7 @@ class NGram(Generic[T]):
     Raises:
         ValueError: n below 1, a token outside the vocabulary, or a sequence with nothing to predict.
 
+    Taught in: concepts/what-is-a-language-model
     Source: mackay1995hierarchical, chen1996empirical
     """
 
