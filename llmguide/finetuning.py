@@ -12,7 +12,7 @@ from llmguide import inspection, prediction, trainer, training
 from llmguide.adapters import LoRALinear, add_lora
 from llmguide.corpora import Example
 from llmguide.pretrained import head_of
-from llmguide.recipes import Recipe, freeze, plan
+from llmguide.recipes import Recipe, freeze, plan, recipe_for
 from llmguide.trainer import Row
 from llmguide.training import History, TrainingConfig
 
@@ -62,6 +62,7 @@ def train_classifier(
     shared out over the processes, and the result is that of one.
 
     Args:
+        recipe: None takes `recipe_for` so many texts.
         dev: texts for a validation loss after each epoch; the recipe's patience needs them.
         folder: where the state of the run is kept, an epoch at a time; a run found there is continued. None: nowhere.
         progress: show a bar, on stderr.
@@ -75,7 +76,7 @@ def train_classifier(
             been trained.
         training.Diverged: a loss or gradient is not finite; parameters and saved state are the last good ones.
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or recipe_for(len(train))
     rows, dev_rows = _classified(model, tokenizer, train, recipe), _classified(model, tokenizer, dev, recipe, dev=True)
     _choose_what_trains(model, recipe)
     return trainer.run(
@@ -143,7 +144,7 @@ def fit_classifier(
     Raises:
         ValueError: the recipe has a layer decay; `training.fit` knows one rate.
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or recipe_for(len(train))
     if recipe.layer_decay != 1:
         raise ValueError(f"layer_decay is {recipe.layer_decay}; the plain loop has one rate: use train_classifier")
     rows, dev_rows = _classified(model, tokenizer, train, recipe), _classified(model, tokenizer, dev, recipe, dev=True)

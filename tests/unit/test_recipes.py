@@ -8,7 +8,7 @@ import pytest
 from transformers import PreTrainedModel
 
 from llmguide.pretrained import classifier, language_model
-from llmguide.recipes import Recipe, blocks, freeze, parameter_groups, plan
+from llmguide.recipes import Recipe, blocks, freeze, parameter_groups, plan, recipe_for
 from tests.unit import tiny
 
 
@@ -37,6 +37,14 @@ def trained(model: PreTrainedModel) -> set[str]:
 def test_a_recipe_names_a_value_that_cannot_be(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Recipe(**wrong)
+
+
+def test_few_texts_and_lora_have_recipes_of_their_own_that_can_be_changed() -> None:
+    few, many, lora = recipe_for(500), recipe_for(2000), recipe_for(2000, lora=True, epochs=7)
+
+    assert few.batch < many.batch
+    assert lora.learning_rate > many.learning_rate > few.learning_rate
+    assert (many.epochs, lora.epochs) == (Recipe().epochs, 7)
 
 
 def test_the_embeddings_are_frozen_on_request(model: PreTrainedModel) -> None:
