@@ -7,7 +7,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-unit test-book test-site execute matrix bench bench-sst2 lint format lock address version release links newest oldest clean
+.PHONY: help book test test-unit test-book test-site execute matrix bench bench-sst2 lint format lock address version release pretrain links newest oldest clean
 
 help: ## list the verbs
 	@grep -E '^[a-z0-9-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ release: book ## what a release carries, into dist/: wheel, source, the site and
 	cd _build && ../$(BIN)/python -m zipfile --create ../dist/llmguide-html.zip html
 	git archive --format=zip --output=dist/llmguide-notebooks.zip HEAD book LICENSE LICENSE-text README.md
 	cd dist && sha256sum * > SHA256SUMS
+
+pretrain: $(VENV)/installed ## train the storyteller anew, on two cores (it is shipped trained)
+	LLMGUIDE_THREADS=2 $(BIN)/python -m llmguide.storyteller llmguide/weights/storyteller
 
 links: $(VENV)/installed ## ask every linked site whether the page is still there
 	$(BIN)/jupyter-book build . --builder linkcheck

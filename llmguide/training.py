@@ -134,6 +134,7 @@ def fit(
     evaluate: Callable[[], float] | None = None,
     folder: str | Path | None = None,
     after_step: Callable[[int, float], None] | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
     progress: bool = False,
 ) -> History:
     """Train: for each step a gradient, a clip, an AdamW update at the scheduled rate.
@@ -148,6 +149,7 @@ def fit(
         evaluate: the validation loss; called in evaluation mode, without gradients.
         folder: where the state of the run is kept; a run found there is continued.
         after_step: called with the number of steps done and the loss.
+        optimizer: in place of AdamW; its groups' rates are then the highest ones.
         progress: draw a bar on standard error; for commands, not for pages.
 
     Returns:
@@ -157,9 +159,10 @@ def fit(
         Diverged: a loss or gradient is not finite; the parameters and the saved state are the last good ones.
         ValueError: `folder` holds the state of another run.
     """
-    optimizer = torch.optim.AdamW(
-        parameter_groups(model, weight_decay=config.weight_decay), lr=config.learning_rate, betas=config.betas
-    )
+    if optimizer is None:
+        groups = parameter_groups(model, weight_decay=config.weight_decay)
+        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas)
+    highest = [group["lr"] for group in optimizer.param_groups]
     history, best = History(), dict[str, Tensor]()
     if folder is not None and (Path(folder) / STATE_FILE).exists():
         history = resume(model, optimizer, config, folder, best=best)
@@ -169,8 +172,8 @@ def fit(
     bar = tqdm(left, initial=done, total=config.steps, unit="step", disable=not progress)
     for step in bar:
         share = learning_rate_share(step + 1, steps=config.steps, warmup=config.warmup, floor=config.floor)
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * share
+        for group, rate in zip(optimizer.param_groups, highest, strict=True):
+            group["lr"] = rate * share
         loss = gradient(model, score, batches_of(step))
         norm = float(nn.utils.clip_grad_norm_(model.parameters(), config.clip))
         if not (math.isfinite(loss) and math.isfinite(norm)):
