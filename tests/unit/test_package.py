@@ -50,6 +50,7 @@ ARROWS = {
     "prediction": {"batches", "inspection", "losses", "runtime"},
     "pretrained": {"checkpoints", "runtime"},
     "quantisation": set(),
+    "reading": {"phrases", "village", "world"},
     "recipes": set(),
     "recurrence": set(),
     "runtime": {"figures"},
