@@ -20,6 +20,8 @@ def pad(
 
     Raises:
         ValueError: no texts, or a text without tokens; the message gives its row.
+
+    Taught in: concepts/text-to-tokens
     """
     if not texts:
         raise ValueError("no texts to pad")

@@ -149,7 +149,10 @@ def passages() -> tuple[Passage, ...]:
 
 
 def translations() -> tuple[Translation, ...]:
-    """Sentences in English and Chinese, written for this book."""
+    """Sentences in English and Chinese, written for this book.
+
+    Taught in: concepts/text-to-tokens
+    """
     return tuple(Translation(**row) for row in _bundled("translations.jsonl"))
 
 

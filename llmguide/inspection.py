@@ -15,6 +15,8 @@ def check_texts(texts: Sequence[Any]) -> list[str]:
 
     Raises:
         TypeError: a row is no text (None, NaN, a number), or `texts` is one text and not a list of them.
+
+    Taught in: concepts/text-to-tokens
     """
     if isinstance(texts, str):
         raise TypeError(f"texts is one text ({texts[:40]!r}); give a list of texts")
@@ -76,6 +78,8 @@ def compare_splits(
 
     Warns:
         UserWarning: texts that are in both (the same but for case and spaces), and classes that `test` does not hold.
+
+    Taught in: concepts/text-to-tokens
     """
     seen = {_same(text) for text in train}
     repeated = [row for row, text in enumerate(test) if _same(text) in seen]
@@ -112,6 +116,8 @@ def check_tokens(
 
     Warns:
         UserWarning: texts were cut, or half of the tokens of a text or more are unknown.
+
+    Taught in: concepts/text-to-tokens
     """
     if on_long not in ("cut", "error"):
         raise ValueError(f"on_long is {on_long!r}; it must be 'cut' or 'error'")

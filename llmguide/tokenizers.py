@@ -26,6 +26,7 @@ class BytePairTokenizer:
         merges: which two ids each learnt id joins.
         special: names of tokens that no text contains: start, end, padding.
 
+    Taught in: concepts/text-to-tokens
     Source: sennrich2015neural; radford2019language
     """
 
@@ -161,6 +162,7 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int, special: Sequence[
     Raises:
         ValueError: a vocabulary too small for the special tokens and the 256 bytes.
 
+    Taught in: concepts/text-to-tokens
     Source: sennrich2015neural
     """
     spelled = [b""] * len(special) + [bytes([byte]) for byte in _byte_order()]
