@@ -88,6 +88,7 @@ def learning_rate_share(step: int, *, steps: int, warmup: int, floor: float = 0.
 
     $t / w$ during the warm-up, then $f + (1 - f)\,\frac{1}{2}(1 + \cos \pi \frac{t - w}{T - w})$.
 
+    Taught in: objective/gradient-descent
     Source: loshchilov2016sgdr
     """
     if step < warmup:
@@ -109,6 +110,8 @@ def gradient(model: nn.Module, score: Score[Batch], batches: Sequence[Batch]) ->
 
     Several batches are a large one that did not fit: sums are added up and divided once, at the end. So the result is
     that of the large one, even where the batches hold unequal numbers of targets.
+
+    Taught in: objective/gradient-descent
     """
     for parameter in model.parameters():
         parameter.grad = None
