@@ -82,7 +82,8 @@ class _Reader:
         if kind.startswith("ends"):
             return False  # half a sentence
         if kind in ("start", "start_too"):
-            return len(self.people) < max(VILLAGE.cast) and last in ("opening", "start", "start_too")
+            first = kind == "start" and last == "opening"
+            return first or (last in ("start", "start_too") and len(self.kinds) <= max(VILLAGE.cast))
         if kind in ("holds", "lies"):
             return len(self.people) >= min(VILLAGE.cast) and self.events == 0 and len(self.things) < VILLAGE.props
         if kind == "feeling":
@@ -138,7 +139,7 @@ class _Reader:
             "miss": spot != here and self.lost.get(thing) == who,
         }[kind]
         possible &= here is not None and slots.get("at", here) == here and self._in_time(slots["link"])
-        possible &= "their" not in slots or slots["their"] == ("her" if SHE[who] else "his")
+        possible &= "their" not in slots or slots["their"] == ("her" if SHE.get(who) else "his")
         if kind == "go":
             self.people[who] = slots["to"]
         elif kind in ("take", "find", "give"):

@@ -1,5 +1,7 @@
 """Reading: true stories are right, and each way to be wrong is seen, at its first sentence."""
 
+import random
+
 import pytest
 
 from llmguide.reading import judge
@@ -93,6 +95,7 @@ def test_an_ending_must_follow_from_what_was_told(ending: str) -> None:
         ({"s11": "Ada walked to the mill."}, "Ada walked to the mill."),  # no ending
         ({"s10": "The morning was cold and quiet."}, "The morning was cold and quiet."),
         ({"s8": "Tom had the key"}, None),
+        ({"s1": "Ada was there too."}, "Ada was there too."),  # where?
     ],
 )
 def test_a_sentence_that_the_world_does_not_have_ends_the_reading(changes: dict[str, str], fault: str | None) -> None:
@@ -100,6 +103,21 @@ def test_a_sentence_that_the_world_does_not_have_ends_the_reading(changes: dict[
 
     assert not (verdict.told or verdict.possible or verdict.ending)
     assert fault is None or verdict.fault == fault
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_no_order_of_sentences_confuses_the_reader() -> None:
+    sentences = [sentence for seed in range(40) for sentence in sample(seed=seed)[0].sentences]
+    chance = random.Random(0)
+    for _ in range(2000):
+        head = TALE[: chance.randrange(6)]
+        assert not judge(" ".join((*head, *chance.choices(sentences, k=12)))).right
+
+
+def test_nobody_is_she_before_anybody_acts() -> None:
+    verdict = judge(told(s5="She made her way to the inn.", s6="Ada hurried to the barn."))
+
+    assert verdict.fault == "She made her way to the inn."
 
 
 @pytest.mark.parametrize("text", ["", "Ada", "In the end, ", "The morning was cold and quiet."])
