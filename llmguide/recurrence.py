@@ -24,6 +24,7 @@ class LSTM(nn.Module):
     Raises:
         ValueError: a width below 1.
 
+    Taught in: concepts/recurrence-to-attention
     Source: hochreiter1997long; gers2000learning for the forget gate; jozefowicz2015empirical for its bias
     """
 
@@ -116,6 +117,7 @@ class LSTMLanguageModel(nn.Module):
 
     The token embedding is used twice, to read ids and to score the next ones (tied weights).
 
+    Taught in: concepts/recurrence-to-attention
     Source: zaremba2014recurrent; press2016using for the tied weights
     """
 
