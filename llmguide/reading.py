@@ -27,12 +27,14 @@ class Verdict:
             4 to 8 events with their feelings, ending.
         possible: nobody does what the story so far rules out, such as giving away what they do not have.
         ending: the last sentence says of each thing where the told events left it.
+        before: how many sentences stand before the first fault; all of them where there is none.
         fault: the first sentence that is wrong; None where there is none.
     """
 
     told: bool
     possible: bool
     ending: bool
+    before: int
     fault: str | None = None
 
     @property
@@ -46,19 +48,25 @@ def judge(text: str) -> Verdict:
 
     The wording is checked to the letter. Habits are not: that nobody walks twice in a row, or which feeling is likely.
     """
-    reader = _Reader()
+    reader, fault = _Reader(), None
     sentences = SENTENCES.split(text)
-    for sentence in sentences:
+    for number, sentence in enumerate(sentences):
         found = _understand(sentence)
         if found is None or not reader.follows(found[0]):
-            return Verdict(told=False, possible=False, ending=False, fault=sentence)
-        if not reader.read(*found) and reader.fault is None:
-            reader.fault = sentence
-    if reader.kinds[-1] != "closing":
-        return Verdict(told=False, possible=False, ending=False, fault=sentences[-1])
-    possible = reader.fault is None
-    fault = reader.fault if reader.ending or not possible else sentences[-1]
-    return Verdict(told=True, possible=possible, ending=reader.ending, fault=fault)
+            first = number if fault is None else fault
+            return Verdict(told=False, possible=False, ending=False, before=first, fault=sentences[first])
+        if not reader.read(*found) and fault is None:
+            fault = number
+    told, possible, last = reader.kinds[-1] == "closing", fault is None, len(sentences) - 1
+    if fault is None and not (told and reader.ending):
+        fault = last
+    return Verdict(
+        told=told,
+        possible=told and possible,
+        ending=told and reader.ending,
+        before=len(sentences) if fault is None else fault,
+        fault=None if fault is None else sentences[fault],
+    )
 
 
 @dataclass
@@ -71,7 +79,6 @@ class _Reader:
     thing: str = ""
     time: int = 0
     events: int = 0
-    fault: str | None = None
     ending: bool = False
 
     def follows(self, kind: str) -> bool:

@@ -39,7 +39,7 @@ def test_a_feeling_belongs_to_who_acted_before() -> None:
     verdict = judge(told())
 
     assert verdict.told and not verdict.possible
-    assert verdict.fault == "He felt happy."
+    assert verdict.fault == "He felt happy." and verdict.before == 6
     assert judge(told(s6="She felt happy.")).right
 
 
@@ -81,7 +81,7 @@ def test_an_ending_must_follow_from_what_was_told(ending: str) -> None:
     verdict = judge(told(s6="She felt happy.", s11=ending))
 
     assert verdict.told and verdict.possible and not verdict.ending
-    assert verdict.fault == ending
+    assert verdict.fault == ending and verdict.before == 11
 
 
 @pytest.mark.parametrize(
@@ -112,6 +112,12 @@ def test_no_order_of_sentences_confuses_the_reader() -> None:
     for _ in range(2000):
         head = TALE[: chance.randrange(6)]
         assert not judge(" ".join((*head, *chance.choices(sentences, k=12)))).right
+
+
+def test_the_first_fault_is_named_though_a_later_one_ends_the_reading() -> None:
+    verdict = judge(told(s8="Tom sang."))
+
+    assert not verdict.told and verdict.before == 6 and verdict.fault == "He felt happy."
 
 
 def test_nobody_is_she_before_anybody_acts() -> None:
