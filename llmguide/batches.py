@@ -43,6 +43,8 @@ def blocks(ids: Sequence[int], *, length: int) -> Int[Tensor, "N T"]:
 
     Raises:
         ValueError: fewer ids than one row needs.
+
+    Taught in: objective/pretraining
     """
     rows = len(ids) // length
     if rows == 0:
@@ -54,6 +56,8 @@ def draw(rows: Int[Tensor, "N T"], *, count: int, step: int, seed: int) -> Int[T
     """Rows for one step of training, by chance; the same seed and step draw the same rows.
 
     Each pass over the data visits every row once, in a new order; a run that goes on in the middle sees the rest.
+
+    Taught in: objective/pretraining
     """
     if not 1 <= count <= len(rows):
         raise ValueError(f"cannot draw {count} rows of {len(rows)}")

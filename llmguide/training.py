@@ -221,6 +221,8 @@ def save(
 
     Args:
         best: the parameters of the best evaluation, where the run is to end with them.
+
+    Taught in: objective/pretraining
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in (best or {}).items()}
@@ -249,6 +251,8 @@ def resume(
 
     Raises:
         ValueError: the file is damaged, or the run was made with other settings or another model.
+
+    Taught in: objective/pretraining
     """
     path = Path(folder) / STATE_FILE
     try:
