@@ -221,8 +221,6 @@ def save(
 
     Args:
         best: the parameters of the best evaluation, where the run is to end with them.
-
-    Taught in: objective/pretraining
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in (best or {}).items()}
