@@ -94,6 +94,7 @@ def sentiment(name: Literal["imdb", "sst2"] = "imdb") -> Splits:
         FileNotFoundError: the data are not in the cache and cannot be fetched; the message says what to do.
         ValueError: the name is another.
 
+    Taught in: finetuning/sentiment
     Source: maas2011learning; socher2013recursive
     """
     if name not in FILM_REVIEWS:

@@ -75,6 +75,8 @@ def train_classifier(
         TypeError, ValueError: a text or label that cannot be; the message names the row and the way out. Nothing has
             been trained.
         training.Diverged: a loss or gradient is not finite; parameters and saved state are the last good ones.
+
+    Taught in: finetuning/sentiment
     """
     recipe = recipe or recipe_for(len(train))
     rows, dev_rows = _classified(model, tokenizer, train, recipe), _classified(model, tokenizer, dev, recipe, dev=True)
@@ -143,6 +145,8 @@ def fit_classifier(
 
     Raises:
         ValueError: the recipe has a layer decay; `training.fit` knows one rate.
+
+    Taught in: finetuning/sentiment
     """
     recipe = recipe or recipe_for(len(train))
     if recipe.layer_decay != 1:

@@ -57,6 +57,8 @@ def check_labels(labels: Sequence[Any], names: Sequence[str], *, texts: int, one
     Raises:
         TypeError: a label is a fraction, a truth value, a list.
         ValueError: more or fewer labels than texts, a label that is no class, no labelled row, or only one class.
+
+    Taught in: finetuning/sentiment
     """
     if len(labels) != texts:
         raise ValueError(f"{texts} texts, {len(labels)} labels; give one label a text")
@@ -80,6 +82,8 @@ def compare_splits(
         UserWarning: texts that are in both (the same but for case and spaces), and classes that `test` does not hold.
 
     Taught in: concepts/text-to-tokens
+
+    Taught in: finetuning/sentiment
     """
     seen = {_same(text) for text in train}
     repeated = [row for row, text in enumerate(test) if _same(text) in seen]

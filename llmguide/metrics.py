@@ -54,6 +54,8 @@ def accuracy(labels: Column, predictions: Column) -> float:
 
     Raises:
         ValueError: no examples, or not as many predictions as labels.
+
+    Taught in: finetuning/sentiment
     """
     true, predicted = _columns(labels=labels, predictions=predictions)
     return float((true == predicted).mean())
@@ -120,6 +122,7 @@ def calibration(outcomes: Column, probabilities: Column, *, bins: int = 10) -> C
     Raises:
         ValueError: no examples, lengths that differ, a probability outside 0..1, an outcome that is not 0 or 1.
 
+    Taught in: finetuning/sentiment
     Source: guo2017calibration
     """
     came_true, claims = _columns(outcomes=outcomes, probabilities=probabilities)
@@ -153,6 +156,7 @@ def bootstrap(metric: Metric, *columns: Column, resamples: int = 1000, level: fl
         ValueError: no examples, lengths that differ, or a metric that more than half of the resamples leave undefined
             (it raises ValueError or gives NaN, as F1 does without a class); fewer are left out.
 
+    Taught in: finetuning/sentiment
     Source: efron1979bootstrap
     """
     if resamples < 2 or not 0 < level < 1:
@@ -201,6 +205,7 @@ def compare(
     Raises:
         ValueError: as `bootstrap`.
 
+    Taught in: finetuning/sentiment
     Source: koehn2004statistical; mcnemar1947note
     """
     true, a, b = _columns(labels=labels, first=first, second=second)

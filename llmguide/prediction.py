@@ -55,6 +55,8 @@ def predict(
 
     Warns:
         UserWarning: empty texts, texts that were cut, texts in a script that the tokenizer does not know.
+
+    Taught in: finetuning/sentiment
     """
     texts = inspection.check_texts(texts)
     names = class_names(model)
@@ -85,6 +87,7 @@ def features(
     Args:
         keep: write the vectors into `runtime.home()` and read them there the next time, for the same weights and texts.
 
+    Taught in: concepts/embeddings
     Source: reimers2019sentence, section 3
     """
     texts = inspection.check_texts(texts)
@@ -112,6 +115,8 @@ def linear_head(
 
     Args:
         strength: how freely the weights may grow; scikit-learn's C, the inverse of the L2 penalty.
+
+    Taught in: finetuning/sentiment
     """
     if strength <= 0:
         raise ValueError(f"strength is {strength}; it must be greater than 0")

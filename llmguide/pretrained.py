@@ -42,6 +42,8 @@ def classifier(name: str | Path, labels: Sequence[str], *, new_head: bool = Fals
         FileNotFoundError: no such folder, or a file of it is missing.
         ValueError: fewer than two classes or a name twice; a damaged file; weights of another kind of model; a
             tokenizer that does not belong to them; a head for other classes.
+
+    Taught in: finetuning/sentiment
     """
     if len(labels) < 2 or len(set(labels)) < len(labels):
         raise ValueError(f"labels are {list(labels)}; give two or more different names of classes")
@@ -98,6 +100,8 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str
     Raises:
         ValueError: a weight is NaN or infinite.
         OSError: the disk is full or the folder cannot be written; the message names it and the way out.
+
+    Taught in: finetuning/sentiment
     """
     folder = Path(folder)
     broken = [key for key, value in model.state_dict().items() if value.is_floating_point() and not _finite(value)]

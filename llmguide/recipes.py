@@ -74,6 +74,8 @@ def recipe_for(examples: int, *, lora: bool = False, **changes: Any) -> Recipe:
     """What has worked for so many texts, with changes: few of them are read in smaller batches, for more updates.
 
     LoRA starts from nothing and takes a rate several times that of full fine-tuning.
+
+    Taught in: finetuning/sentiment
     """
     few = examples < FEW
     found: dict[str, Any] = {"batch": 16 if few else 32, "learning_rate": 2e-4 if few else 3e-4}
@@ -91,6 +93,8 @@ def freeze(model: PreTrainedModel, *, layers: int | None = None, embeddings: boo
 
     Raises:
         ValueError: the model has fewer blocks.
+
+    Taught in: finetuning/sentiment
     """
     body, stack = model.base_model, blocks(model)
     if layers is not None and layers > len(stack):
@@ -145,6 +149,8 @@ def plan(lengths: Sequence[int], *, batch: int, epochs: int, seed: int) -> list[
 
     Raises:
         ValueError: no rows.
+
+    Taught in: finetuning/sentiment
     """
     if not lengths:
         raise ValueError("no rows to plan a run for")
