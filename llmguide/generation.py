@@ -81,7 +81,10 @@ def sample(
     keep: Bool[Tensor, "B T"] | None = None,
     use_cache: bool = True,
 ) -> Int[Tensor, "B T_new"]:
-    """Append a token drawn by its probability, again and again. Arguments and errors as in `greedy` and `reshaped`."""
+    """Append a token drawn by its probability, again and again. Arguments and errors as in `greedy` and `reshaped`.
+
+    Taught in: objective/decoding
+    """
     # Padding is not text that could be repeated: the last token stands for it.
     read = prompt if keep is None else torch.where(keep, prompt, prompt[:, -1:])
 
@@ -107,6 +110,7 @@ def reshaped(
     Raises:
         ValueError: a value outside its range; the message says which and what to do.
 
+    Taught in: objective/decoding
     Source: holtzman2019curious for top_p; fan2018hierarchical for top_k
     """
     if not temperature > 0:
@@ -136,6 +140,7 @@ def penalised(logits: Float[Tensor, "B V"], ids: Int[Tensor, "B T"], *, penalty:
     Raises:
         ValueError: a penalty of 0 or less.
 
+    Taught in: objective/decoding
     Source: keskar2019ctrl, section 4.1
     """
     if not penalty > 0:
@@ -163,6 +168,8 @@ def beam(
 
     Raises:
         ValueError: as `greedy`; or fewer than one beam.
+
+    Taught in: objective/decoding
     """
     if beams < 1:
         raise ValueError(f"beams is {beams}; it must be at least 1")

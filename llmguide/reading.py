@@ -47,6 +47,8 @@ def judge(text: str) -> Verdict:
     """Read an English text sentence by sentence, and follow who is where and who has what.
 
     The wording is checked to the letter. Habits are not: that nobody walks twice in a row, or which feeling is likely.
+
+    Taught in: objective/decoding
     """
     reader, fault = _Reader(), None
     sentences = SENTENCES.split(text)
