@@ -24,7 +24,7 @@ def _first_figure(notebook: NotebookNode) -> NotebookNode:
 
 
 def _cell(notebook: NotebookNode, ending: str) -> NotebookNode:
-    return next(cell for cell in notebook.cells if cell.id.endswith(ending))
+    return next(cell for cell in notebook.cells if cell.id.startswith("ex-") and cell.id.endswith(ending))
 
 
 def _source(text: str) -> Wrong:
