@@ -23,7 +23,7 @@ def _first_figure(notebook: NotebookNode) -> NotebookNode:
     return next(cell for cell in notebook.cells if "figure" in cell.metadata.get("mystnb", {}))
 
 
-def _cell(notebook: NotebookNode, ending: str) -> NotebookNode:
+def _exercise_cell(notebook: NotebookNode, ending: str) -> NotebookNode:
     return next(cell for cell in notebook.cells if cell.id.startswith("ex-") and cell.id.endswith(ending))
 
 
@@ -63,7 +63,7 @@ WRONGS: dict[str, tuple[Callable[[Chapter], None], Wrong]] = {
     ),
     "another set-up": (
         rules.test_the_set_up_cell_comes_first_and_is_the_same_everywhere,
-        lambda nb: _cell(nb, "setup").update(source="import llmguide"),
+        lambda nb: next(cell for cell in nb.cells if cell.id == "setup").update(source="import llmguide"),
     ),
     "no minutes": (
         rules.test_the_first_cell_says_what_the_reader_gains_and_needs,
@@ -145,15 +145,17 @@ WRONGS: dict[str, tuple[Callable[[Chapter], None], Wrong]] = {
     ),
     "an exercise without a hint": (
         rules.test_every_exercise_is_a_task_a_hint_a_stub_a_check_and_a_solution,
-        lambda nb: _cell(nb, "-1").update(source=_cell(nb, "-1").source.replace("{dropdown}", "{note}")),
+        lambda nb: _exercise_cell(nb, "-1").update(
+            source=_exercise_cell(nb, "-1").source.replace("{dropdown}", "{note}")
+        ),
     ),
     "a cell inside an exercise": (
         rules.test_every_exercise_is_a_task_a_hint_a_stub_a_check_and_a_solution,
-        lambda nb: nb.cells.insert(nb.cells.index(_cell(nb, "-1-check")), new_code_cell("1", id="between")),
+        lambda nb: nb.cells.insert(nb.cells.index(_exercise_cell(nb, "-1-check")), new_code_cell("1", id="between")),
     ),
     "a stub that is right": (
         rules.test_every_check_on_the_page_says_what_is_missing,
-        lambda nb: _cell(nb, "-1-check").update(outputs=[new_output("stream", text="correct: yes\n")]),
+        lambda nb: _exercise_cell(nb, "-1-check").update(outputs=[new_output("stream", text="correct: yes\n")]),
     ),
 }
 
