@@ -83,6 +83,8 @@ def report(model: nn.Module, tokenizer: BytePairTokenizer, *, first: int, storie
 
     Args:
         first: the seed of the first story; the others follow it.
+
+    Taught in: objective/pretraining
     """
     told = [telling.sample(seed=first + n) for n in range(stories)]
     texts = sorted((encode(tokenizer, story.text) for story, _ in told), key=len)
