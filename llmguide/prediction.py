@@ -133,6 +133,8 @@ def nats(
 
     Raises:
         TypeError: a text is no text. ValueError: no text has anything to predict.
+
+    Taught in: finetuning/causal-lm
     """
     rows = pieces(tokenizer, inspection.check_texts(texts), length=longest(model, tokenizer))
     total, count = 0.0, 0

@@ -78,7 +78,10 @@ def load_classifier(folder: str | Path) -> Pretrained:
 
 
 def language_model(name: str | Path) -> Pretrained:
-    """A model that predicts the next token, and its tokenizer. In evaluation mode; raises as `classifier`."""
+    """A model that predicts the next token, and its tokenizer. In evaluation mode; raises as `classifier`.
+
+    Taught in: finetuning/causal-lm
+    """
     folder = _verified(name)
     model = _open(transformers.AutoModelForCausalLM, folder)
     return model, _tokenizer(folder, model)
