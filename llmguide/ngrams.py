@@ -19,7 +19,7 @@ class NGram(Generic[T]):
     With a history $h$ and $h'$, the same without its oldest token, each length of history mixes its counts $c$ with
     what the shorter one says, as if that had been seen $a$ times; below the empty history lies the uniform $1/V$:
 
-    $$p(w \mid h) = \frac{c(h w) + a\, p(w \mid h')}{c(h) + a}$$
+    $p(w \mid h) = \frac{c(h w) + a\, p(w \mid h')}{c(h) + a}$
 
     A new model has all $a = 0$: plain relative frequencies (a history never seen leaves the answer to the shorter one).
 
