@@ -42,6 +42,7 @@ class LoRALinear(nn.Module):
     Raises:
         ValueError: a rank below 1, an alpha or a dropout that cannot be, or a base that is not linear.
 
+    Taught in: finetuning/low-rank-adapters
     Source: hu2021lora
     """
 

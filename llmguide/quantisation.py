@@ -9,7 +9,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Quantised:
-    """A matrix as whole numbers, and one scale for each of its rows."""
+    """A matrix as whole numbers, and one scale for each of its rows.
+
+    Taught in: finetuning/low-rank-adapters
+    """
 
     codes: Int8[Tensor, "O I"]
     scales: Float[Tensor, "O 1"]
@@ -30,6 +33,7 @@ def quantise(weight: Float[Tensor, "O I"], *, bits: int = 8) -> Quantised:
     Raises:
         ValueError: bits outside 2..8, or a weight that is NaN or infinite.
 
+    Taught in: finetuning/low-rank-adapters
     Source: dettmers2022llmint8, section 2.1
     """
     if not 2 <= bits <= 8:
@@ -44,5 +48,8 @@ def quantise(weight: Float[Tensor, "O I"], *, bits: int = 8) -> Quantised:
 
 
 def dequantise(quantised: Quantised) -> Float[Tensor, "O I"]:
-    """The matrix that the codes stand for: off by at most half a step anywhere."""
+    """The matrix that the codes stand for: off by at most half a step anywhere.
+
+    Taught in: finetuning/low-rank-adapters
+    """
     return quantised.codes * quantised.scales
