@@ -9,13 +9,13 @@ import yaml
 from tests.repository.address import ROOT, texts
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-VERBS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+VERBS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", ".ci/run", "book/how-to-use.md"])
 def test_every_make_verb_that_a_text_names_exists(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
-    named = set(re.findall(r"(?:^|`)make\s+([a-z-]+)", text, re.M))
+    named = set(re.findall(r"(?:^|`)make\s+([a-z0-9-]+)", text, re.M))
     assert named
     assert named <= VERBS
 
