@@ -16,7 +16,7 @@ help: ## list the verbs
 $(VENV)/installed: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "llmguide needs Python 3.11 or newer; name one with make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --upgrade pip hatchling editables
+	$(BIN)/pip install --quiet --constraint constraints.txt --upgrade pip hatchling editables setuptools
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable ".[dev]"
 	@touch $@
 
