@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.distributions import Categorical
-from transformers import BertConfig, BertForMaskedLM, BertModel, GPT2Config, GPT2LMHeadModel
-from transformers.loss.loss_utils import ForSequenceClassificationLoss
+from transformers import BertConfig, BertForMaskedLM, BertForQuestionAnswering, BertModel, GPT2Config, GPT2LMHeadModel
+from transformers.loss.loss_utils import ForQuestionAnsweringLoss, ForSequenceClassificationLoss
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from llmguide.adapters import add_lora
@@ -25,6 +25,7 @@ from llmguide.layers import FeedForward, layer_norm, rms_norm, rotary
 from llmguide.losses import IGNORE, class_loss, masked_token_loss, next_token_loss, sequence_log_probability
 from llmguide.model import Block, ModelConfig
 from llmguide.recurrence import LSTM
+from llmguide.spans import SpanHead, span_loss
 
 B, H, T, S, D, K, V, C = 2, 3, 5, 7, 12, 11, 29, 4  # no two alike that could be swapped unseen
 
@@ -376,6 +377,29 @@ def _lora(kind: type[nn.Module], *targets: str) -> Differences:
     )
 
 
+def _spans() -> Differences:
+    first, last = torch.randint(T, (2, B), generator=_seeded())
+    return _compare(
+        lambda starts, ends: span_loss(starts, ends, first, last),
+        lambda starts, ends: ForQuestionAnsweringLoss(starts, ends, first, last),
+        _random(B, T),
+        _random(B, T, seed=2),
+    )
+
+
+def _span_head() -> Differences:
+    config = BertConfig(vocab_size=V, hidden_size=D, num_hidden_layers=2, num_attention_heads=H, intermediate_size=S)
+    with _float64():
+        theirs, ours = _shaken(BertForQuestionAnswering(config)).eval(), SpanHead(D)
+        ours.project.load_state_dict(theirs.qa_outputs.state_dict())
+    return _compare(
+        lambda x: torch.stack(ours(theirs.bert(inputs_embeds=x).last_hidden_state)),
+        lambda x: torch.stack([(output := theirs(inputs_embeds=x)).start_logits, output.end_logits]),
+        _random(B, T, D),
+        parameters=(ours.parameters(), theirs.qa_outputs.parameters()),
+    )
+
+
 CHECKS: list[Check] = [
     Check("attention", "torch F.scaled_dot_product_attention", 1e-12, partial(_attention, causal=False)),
     Check("attention, causal mask", "torch F.scaled_dot_product_attention", 1e-12, partial(_attention, causal=True)),
@@ -399,6 +423,8 @@ CHECKS: list[Check] = [
     Check("sequence_log_probability", "torch Categorical.log_prob, summed", 1e-12, _sequence),
     Check("class_loss", "transformers ForSequenceClassificationLoss", 1e-12, partial(_classes, weighted=False)),
     Check("class_loss, weighted", "torch nn.CrossEntropyLoss", 1e-12, partial(_classes, weighted=True)),
+    Check("span_loss", "transformers ForQuestionAnsweringLoss", 1e-12, _spans),
+    Check("SpanHead", "transformers BertForQuestionAnswering", 1e-12, _span_head),
     Check("greedy", "transformers generate, the same ids", 0.0, partial(_greedy, use_cache=False)),
     Check("greedy, with a cache", "transformers generate, the same ids", 0.0, partial(_greedy, use_cache=True)),
     Check(

@@ -28,6 +28,7 @@ each_module = pytest.mark.parametrize("name", MODULES)
 ARROWS = {
     "__init__": set(),
     "adapters": {"runtime"},
+    "answers": {"checkpoints", "overlap", "prediction", "pretrained", "questions", "spans"},
     "attention": {"layers"},
     "batches": {"losses"},
     "chance": set(),
@@ -51,10 +52,13 @@ ARROWS = {
     "prediction": {"batches", "inspection", "losses", "runtime"},
     "pretrained": {"checkpoints", "runtime"},
     "quantisation": set(),
+    "questions": {"corpora", "runtime", "tasks", "telling"},
     "reading": {"phrases", "village", "world"},
     "recipes": set(),
     "recurrence": set(),
+    "retrieval": set(),
     "runtime": {"figures"},
+    "spans": {"prediction", "questions"},
     "storyteller": {
         "batches",
         "checkpoints",
@@ -75,15 +79,17 @@ ARROWS = {
     "village": {"world"},
     "world": {"chance"},
 }
-MOST_MODULES, MOST_LINES = 40, 300
+MOST_MODULES, MOST_LINES = 44, 300
 TOUCH_THE_DISK_OR_THE_NET = {
     "adapters",
+    "answers",
     "checkpoints",
     "commands",
     "corpora",
     "finetuning",
     "prediction",
     "pretrained",
+    "questions",
     "runtime",
     "storyteller",
     "tables",
