@@ -25,12 +25,7 @@ START, END, PADDING = SPECIAL = "<|start|>", "<|end|>", "<|pad|>"
 ROLES = ("bos_token_id", "eos_token_id", "pad_token_id")  # what `transformers` calls them
 CONTEXT, WIDTH, LAYERS, HEADS = 256, 224, 4, 7
 ROWS = 16  # stories a step
-# Two cycles: the rate falls, rises again and falls for longer. A model that tells a story after the first uses the
-# second to learn who is where.
-CYCLES = (
-    TrainingConfig(steps=2400, warmup=100, floor=0.02, save_every=200),
-    TrainingConfig(steps=3600, warmup=100, floor=0.02, save_every=200),
-)
+RECIPE = TrainingConfig(steps=2400, warmup=100, floor=0.02, save_every=200)
 
 # No text is in two of these: each is a range of seeds of its own.
 FIRST_TRAINING_SEED, FIRST_TEST_SEED = 10_000_000, 20_000_000
@@ -100,25 +95,18 @@ def report(model: nn.Module, tokenizer: BytePairTokenizer, *, first: int, storie
 
 
 def pretrain(
-    target: str | Path,
-    cycles: Sequence[TrainingConfig] = CYCLES,
-    *,
-    test_stories: int = TEST_STORIES,
-    progress: bool = False,
+    target: str | Path, config: TrainingConfig = RECIPE, *, test_stories: int = TEST_STORIES, progress: bool = False
 ) -> Report:
     """Train tokenizer and model from nothing and write them as a folder in the hub's layout.
 
     A run that was interrupted goes on from its last saved state, which lies in `runtime.home()` until the end.
 
     Args:
-        cycles: one after another, each with a schedule and an optimiser of its own and stories that are new.
         test_stories: on how many unseen stories the result is measured.
         progress: draw a bar on standard error.
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
-
-    Source: loshchilov2016sgdr
     """
     target, state = Path(target), runtime.home() / "storyteller"
     words = train_tokenizer(_stories(range(VOCABULARY_STORIES)), vocabulary=1024, special=SPECIAL)
@@ -135,24 +123,24 @@ def pretrain(
         random.Random(number).shuffle(batches)
         return batches
 
-    read = 0  # steps of earlier cycles: no story is read twice
-    for number, config in enumerate(cycles):
-
-        def batches(step: int, read: int = read) -> list[list[list[int]]]:
-            return [pool((read + step) // POOL)[(read + step) % POOL]]
-
-        fit(model, score, batches, config, folder=state / str(number), optimizer=Muon(model), progress=progress)
-        read += config.steps
+    fit(
+        model,
+        score,
+        lambda step: [pool(step // POOL)[step % POOL]],
+        config,
+        folder=state,
+        optimizer=Muon(model),
+        progress=progress,
+    )
     measured = report(model.eval(), words, first=FIRST_TEST_SEED, stories=test_stories)
     words.save(target)
     checkpoints.save(model, target)
     special = {role: words.special[name] for role, name in zip(ROLES, SPECIAL, strict=True)}
-    card = _card(model, read, measured)
+    card = _card(model, config, measured)
     for name, content in (("generation_config.json", json.dumps(special, indent=2) + "\n"), ("README.md", card)):
         with runtime.replacing(target / name) as path:
             path.write_text(content, encoding="utf-8")
-    for number in range(len(cycles)):
-        (state / str(number) / STATE_FILE).unlink()
+    (state / STATE_FILE).unlink()
     return measured
 
 
@@ -160,9 +148,9 @@ def _stories(numbers: range) -> Iterator[str]:
     return (telling.sample(seed=FIRST_TRAINING_SEED + number)[0].text for number in numbers)
 
 
-def _card(model: Decoder, steps: int, measured: Report) -> str:
+def _card(model: Decoder, config: TrainingConfig, measured: Report) -> str:
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    stories = steps * ROWS
+    stories = config.steps * ROWS
     return f"""---
 license: mit
 language: en
@@ -180,7 +168,7 @@ llmguide, where it stands in for the large models that a laptop cannot train.
 | architecture | GPT-2: {LAYERS} layers, width {WIDTH}, {HEADS} heads, context {CONTEXT}, tied embeddings |
 | tokens | {model.config.vocabulary}, byte-pair encoding learnt on the same stories |
 | data | {stories:,} stories of the seeded generator `llmguide.telling`, each read once |
-| training | {steps:,} steps of {ROWS} stories, Muon beside AdamW, warm-up and cosine, twice |
+| training | {config.steps:,} steps of {ROWS} stories, Muon beside AdamW, warm-up, cosine |
 | loss | {measured.loss:.4f} nats a token on unseen stories ({measured.tokens:,} tokens) |
 | entropy | {measured.entropy:.4f} nats a token: the generator's own score on the same stories, the least possible |
 | gap | {measured.gap:.4f} nats a token |

@@ -77,7 +77,7 @@ def test_pretraining_writes_a_folder_that_opens_and_a_card_with_what_was_measure
     monkeypatch.setenv("LLMGUIDE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(storyteller, "VOCABULARY_STORIES", 50)
 
-    measured = storyteller.pretrain(tmp_path / "model", [TrainingConfig(steps=2, warmup=1)], test_stories=3)
+    measured = storyteller.pretrain(tmp_path / "model", TrainingConfig(steps=2, warmup=1), test_stories=3)
 
     assert AutoTokenizer.from_pretrained(tmp_path / "model").pad_token == storyteller.PADDING
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "model").generation_config.bos_token_id == 0
@@ -87,9 +87,9 @@ def test_pretraining_writes_a_folder_that_opens_and_a_card_with_what_was_measure
 
 def test_an_interrupted_pretraining_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storyteller, "VOCABULARY_STORIES", 50)
-    cycles, weights = [TrainingConfig(steps=2, save_every=1, warmup=1)] * 2, []
+    config, weights = TrainingConfig(steps=3, save_every=1, warmup=1), []
     score = storyteller.score
-    for name, stops in (("whole", 99), ("interrupted", 3)):
+    for name, stops in (("whole", 99), ("interrupted", 2)):
         monkeypatch.setenv("LLMGUIDE_HOME", str(tmp_path / name))
         calls = iter(range(100))
 
@@ -101,9 +101,9 @@ def test_an_interrupted_pretraining_goes_on(tmp_path: Path, monkeypatch: pytest.
         monkeypatch.setattr(storyteller, "score", score_until)
         if stops < 99:
             with pytest.raises(KeyboardInterrupt):
-                storyteller.pretrain(tmp_path / f"{name}-model", cycles, test_stories=1)
+                storyteller.pretrain(tmp_path / f"{name}-model", config, test_stories=1)
             monkeypatch.setattr(storyteller, "score", score)
-        storyteller.pretrain(tmp_path / f"{name}-model", cycles, test_stories=1)
+        storyteller.pretrain(tmp_path / f"{name}-model", config, test_stories=1)
         weights.append((tmp_path / f"{name}-model" / "model.safetensors").read_bytes())
 
     assert weights[0] == weights[1]
