@@ -31,6 +31,7 @@ from llmguide.corpora import (
     passages,
     read_csv,
     sentiment,
+    topics,
     translations,
 )
 from llmguide.telling import sample
@@ -79,6 +80,7 @@ def test_a_corpus_that_cannot_be_is_refused(wanted: dict[str, int], message: str
 def test_bundled_texts_become_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = {
         "reviews": [{"text": "Dull.", "label": 0, "tag": "plain", "split": "dev"}],
+        "topics": [{"text": "Please pay.", "label": "bill", "tag": "plain", "split": "test"}],
         "passages": [{"title": "Sea", "text": "Salt water.", "questions": [{"question": "What?", "answer": "Salt"}]}],
         "translations": [{"english": "Good.", "chinese": "好。"}],
     }
@@ -87,6 +89,7 @@ def test_bundled_texts_become_records(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(corpora, "DATA", tmp_path)
 
     assert sentiment() == Splits((), (Example("Dull.", 0, "plain"),), (), labels=("negative", "positive"))
+    assert topics() == Splits((), (), (Example("Please pay.", 4, "plain"),), labels=corpora.TOPICS)
     assert passages() == (Passage("Sea", "Salt water.", (PassageQuestion("What?", "Salt"),)),)
     assert translations() == (Translation("Good.", "好。"),)
 
@@ -106,6 +109,44 @@ def test_the_reviews_are_balanced_by_label_in_each_split_and_tag() -> None:
 def test_no_review_is_close_to_one_of_another_split() -> None:
     reviews = sentiment()
     splits = [[_trigrams(each.text) for each in split] for split in (reviews.train, reviews.dev, reviews.test)]
+
+    near = [
+        _jaccard(one, other)
+        for index, split in enumerate(splits)
+        for rest in splits[index + 1 :]
+        for one in split
+        for other in rest
+        if one & other
+    ]
+
+    assert max(near, default=0) < 0.2
+
+
+def test_the_topics_are_balanced_by_class_in_each_split_and_tag() -> None:
+    found = topics()
+
+    splits = {"train": found.train, "dev": found.dev, "test": found.test}
+    counts = Counter((split, each.tag, each.label) for split, rows in splits.items() for each in rows)
+    assert counts.total() == len({each.text for rows in splits.values() for each in rows}) >= 400
+    assert len(found.labels) == len(set(found.labels)) == 8
+    for split in splits:
+        for tag in ("plain", "decoy"):
+            assert len({counts[split, tag, number] for number in range(8)}) == 1
+            assert counts[split, tag, 0] >= 4
+    assert {tag for _, tag, _ in counts} == {"plain", "decoy"}
+
+
+def test_the_texts_of_the_topics_are_short_and_of_one_line() -> None:
+    found = topics()
+
+    lengths = [len(each.text.split()) for each in (*found.train, *found.dev, *found.test)]
+    assert (min(lengths) >= 8, max(lengths) <= 60) == (True, True)
+    assert not any("\n" in each.text for each in found.train)
+
+
+def test_no_topic_text_is_close_to_one_of_another_split() -> None:
+    found = topics()
+    splits = [[_trigrams(each.text) for each in split] for split in (found.train, found.dev, found.test)]
 
     near = [
         _jaccard(one, other)
@@ -188,6 +229,10 @@ FILES = {
         "data/validation.parquet": _labelled("sentence", "phrase", 2, [0, 1]),  # both are in train too
         "data/test.parquet": _labelled("sentence", "secret", 5, [-1] * 5),
     },
+    "fancyzhx/ag_news": {
+        "data/train.parquet": _labelled("text", "news", 40, [0, 1, 2, 3] * 10),
+        "data/test.parquet": _labelled("text", "later", 4, [3, 2, 1, 0]),
+    },
     "Salesforce/wikitext": {
         "README.md": f"{CARD}---\n".encode(),
         "data/train.parquet": _parquet({"text": WIKITEXT}),
@@ -266,7 +311,8 @@ def _at_full_scale(program: str, home: Path, endpoint: str) -> Any:
 
 
 ALL = (
-    "found = [asdict(each) for each in (corpora.sentiment(), corpora.sentiment('sst2'), corpora.language_modelling())]"
+    "every = corpora.sentiment(), corpora.sentiment('sst2'), corpora.language_modelling(), corpora.topics()\n"
+    "found = [asdict(each) for each in every]"
 )
 
 
@@ -291,7 +337,7 @@ def cache(fetched: tuple[Path, list[Any]], full: None, monkeypatch: pytest.Monke
 
 
 def test_what_was_fetched_once_loads_without_a_network(cache: list[Any]) -> None:
-    again = [sentiment(), sentiment("sst2"), language_modelling()]
+    again = [sentiment(), sentiment("sst2"), language_modelling(), topics()]
 
     assert json.loads(json.dumps([asdict(each) for each in again])) == cache
 
@@ -322,6 +368,15 @@ def test_sst2_reports_on_whole_sentences_that_are_not_trained_on(cache: list[Any
     assert {each.label for each in (*reviews.train, *reviews.dev, *reviews.test)} == {0, 1}
 
 
+def test_ag_news_comes_with_the_names_of_its_classes(cache: list[Any]) -> None:
+    found = topics()
+
+    assert found.labels == ("world", "sport", "business", "science")
+    assert [len(split) for split in (found.train, found.dev, found.test)] == [36, 4, 4]
+    assert [(each.text, each.label) for each in found.test] == [(f"later {n}", 3 - n) for n in range(4)]
+    assert all(each.label == int(each.text.split()[1]) % 4 for each in (*found.train, *found.dev))
+
+
 def test_wikitext_comes_by_the_article(cache: list[Any]) -> None:
     corpus = language_modelling()
 
@@ -337,7 +392,7 @@ def test_another_name_is_refused_at_any_scale(unchecked: None) -> None:
 WAYS_OUT = "set LLMGUIDE_SCALE=book .* HF_ENDPOINT to a mirror before Python starts, or copy the cache"
 
 
-@pytest.mark.parametrize("load", [sentiment, language_modelling])
+@pytest.mark.parametrize("load", [sentiment, language_modelling, topics])
 def test_a_hub_that_is_not_there_costs_less_than_five_seconds(
     load: Any, full: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
