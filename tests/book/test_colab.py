@@ -8,11 +8,9 @@ import copy
 import os
 import subprocess
 import sys
-import sysconfig
-import venv
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import distribution, distributions
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -20,26 +18,12 @@ from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
-from tests.book.chapters import ROOT, SETUP_ID, Chapter, chapters
+from tests.book.chapters import SETUP_ID, Chapter, chapters
 from tests.book.execute import run
+from tests.machine import build_wheel, installed, strange_environment, strange_machine
 from tests.repository.version import version
 
 CONSTRAINTS = Path(__file__).with_name("colab-2026-08.txt")
-NOWHERE = "http://127.0.0.1:9"  # the discard port: a proxy that answers at once, with a refusal
-PRIVATE = (
-    "CONDA",
-    "HF_",
-    "IPYTHON",
-    "JUPYTER",
-    "LLMGUIDE",
-    "MPL",
-    "PIP_",
-    "PYTEST",
-    "PYTHON",
-    "UV_",
-    "VIRTUAL_ENV",
-    "XDG",
-)
 
 
 @dataclass(frozen=True)
@@ -60,11 +44,7 @@ class Visit:
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the wheel of this checkout."""
-    folder = tmp_path_factory.mktemp("wheels")
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    built = subprocess.run(build, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stdout + built.stderr
-    return folder
+    return build_wheel(tmp_path_factory.mktemp("wheels"))
 
 
 @pytest.fixture(scope="module", params=chapters(), ids=str)
@@ -77,12 +57,13 @@ def chapter(request: pytest.FixtureRequest) -> Chapter:
 def visit(chapter: Chapter, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Visit:
     """Run the chapter there; at each exercise try the stub, then the solution, then put the stub back."""
     machine, home, empty = (tmp_path_factory.mktemp(name) for name in ("machine", "home", "empty"))
-    python, site = _strange_machine(machine)
+    python, site = strange_machine(machine, packages=[*installed()])
+    _pretend_to_be_colab(machine, site)
     before = _packages(site)
     notebook = _with_solutions(chapter)
     notebook.cells.append(new_code_cell("import llmguide\n\nprint(llmguide.__file__)", id="where-llmguide-is"))
     try:
-        executed = run(notebook, cwd=empty, python=str(python), env=_strange_environment(home, wheels))
+        executed = run(notebook, cwd=empty, python=str(python), env=strange_environment(home, wheels))
     except CellExecutionError as error:
         pytest.fail(f"{chapter} does not run alone: {error}", pytrace=False)
     where = Path(executed.cells.pop().outputs[0].text.strip())
@@ -131,27 +112,11 @@ def test_what_the_wheel_asks_for_can_be_had_on_colab(wheels: Path, tmp_path: Pat
     assert asked.returncode == 0, asked.stderr
 
 
-def _strange_machine(folder: Path) -> tuple[Path, Path]:
-    """An environment with links to all that is installed here but llmguide; returns its Python and its packages."""
-    venv.create(folder, symlinks=True, with_pip=False)
-    site = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
-    ours = {Path(file).parts[0] for file in distribution("llmguide").files or []}
-    for entry in Path(sysconfig.get_path("purelib")).iterdir():
-        if entry.name not in ours | {"__pycache__", "llmguide"}:
-            (site / entry.name).symlink_to(entry)
-    stub = folder / "stub" / "google" / "colab"
+def _pretend_to_be_colab(machine: Path, site: Path) -> None:
+    stub = machine / "stub" / "google" / "colab"
     stub.mkdir(parents=True)
     (stub / "__init__.py").write_text('"""Stands for the package that every Colab kernel has imported."""\n')
     (site / "colab_stub.pth").write_text(f"{stub.parents[1]}\nimport google.colab\n")
-    return folder / "bin" / "python", site
-
-
-def _strange_environment(home: Path, wheels: Path) -> dict[str, str]:
-    """No network, no configuration of this machine, one folder of wheels."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE)}
-    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), NOWHERE)
-    pip = {"PIP_NO_INDEX": "1", "PIP_RETRIES": "0", "PIP_FIND_LINKS": str(wheels), "PIP_CONFIG_FILE": os.devnull}
-    return {**kept, **proxies, **pip, "HF_HUB_OFFLINE": "1", "HOME": str(home)}
 
 
 def _packages(site: Path) -> dict[str, str]:
