@@ -1,6 +1,7 @@
 """Tasks: what a told story is good for. A summary, questions with their evidence, a conversation, all of it exact."""
 
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +11,15 @@ from llmguide.village import PLACES, VILLAGE
 from llmguide.world import Event, Story
 
 UNKNOWN = "The story does not say."
+AT = {phrase: place for place, (phrase, _, _) in PLACES.items()}
+SUMMARY_SENTENCES = re.compile(r"(?<=\.) ")
+CLAIM = re.compile(  # the four sentences of `summary`
+    r"Nobody took the (?P<left>\w+), and it was (?P<lies>[a-z ]+) in the end\."
+    r"|(?P<keeper>[A-Z]\w*) kept the (?P<kept>\w+)\."
+    r"|(?P<last>[A-Z]\w*)'s (?P<put>\w+) was (?P<where>[a-z ]+) in the end\."
+    r"|The (?P<passed>\w+) went from (?P<way>[A-Z]\w*(?: (?:and then )?to [A-Z]\w*)+)"
+    r"(?:, and was (?P<end>[a-z ]+) in the end)?\."
+)
 DONE = {"take": "take", "give": "give", "put": "leave", "drop": "lose", "find": "find"}  # what one does to a thing
 
 
@@ -66,6 +76,29 @@ def summary(story: Story) -> str:
             way = " and then to ".join(held[1:])
             sentences.append(f"The {thing} went from {held[0]} to {way}" + (f", and {end}." if end else "."))
     return " ".join(sentences)
+
+
+def stated(text: str) -> dict[str, tuple[tuple[str, ...], str | None]]:
+    """What a summary claims, as `journeys` has it: the inverse of `summary`.
+
+    Raises:
+        ValueError: a sentence that `summary` does not write, or a second one about the same thing; which.
+
+    Taught in: applications/summarization
+    """
+    claims: dict[str, tuple[tuple[str, ...], str | None]] = {}
+    for sentence in SUMMARY_SENTENCES.split(text):
+        found = CLAIM.fullmatch(sentence)
+        places = [found[name] for name in ("lies", "where", "end") if found[name]] if found else []
+        if found is None or not set(places) <= AT.keys():
+            raise ValueError(f"{sentence!r} is no sentence of a summary; it should be like 'Ada kept the key.'")
+        thing = found["left"] or found["kept"] or found["put"] or found["passed"]
+        if thing in claims:
+            raise ValueError(f"{sentence!r} is a second sentence about the {thing}")
+        way = found["keeper"] or found["last"] or found["way"] or ""
+        held = tuple(re.split(r" (?:and then )?to ", way)) if way else ()
+        claims[thing] = (held, AT[places[0]] if places else None)
+    return claims
 
 
 def questions(telling: Telling) -> tuple[Question, ...]:
