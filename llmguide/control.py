@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -50,6 +51,7 @@ class Mask:
     Raises:
         ValueError: no text has this form, or none that these tokens can spell.
 
+    Taught in: applications/text-generation
     Source: willard2023efficient
     """
 
@@ -96,6 +98,8 @@ class Constrained:
 
     Raises:
         DeadEnd: (when called) no token may follow.
+
+    Taught in: applications/text-generation
     """
 
     def __init__(self, model: LanguageModel, mask: Rule, *, prompt: int) -> None:
@@ -151,6 +155,7 @@ class Blended:
     Raises:
         ValueError: no models, or not one weight a model.
 
+    Taught in: applications/text-generation
     Source: liu2021dexperts
     """
 
@@ -193,17 +198,20 @@ def price(
     Returns:
         Both in nats a text. What the mask took is infinite for a text that it does not allow.
 
+    Taught in: applications/text-generation
     Source: park2024grammar
     """
     log_p = model(ids)[:, prompt - 1 : -1].log_softmax(dim=-1)  # (B, T - prompt, V)
     written = ids[:, prompt:]
     counts = (written == mask.end).cumsum(dim=1) - (written == mask.end).long() == 0  # up to the end, which counts
     surprise = -(log_p.gather(-1, written[..., None]).squeeze(-1) * counts).sum(dim=1)
-    taken = torch.zeros_like(surprise)
-    for row, tokens in enumerate(written.tolist()):
-        state = mask.start
-        for place, token in enumerate(tokens[: int(counts[row].sum())]):
-            allowed = mask.allowed(state).to(ids.device)
-            state = mask.step(state, token)
-            taken[row] -= log_p[row, place, allowed].logsumexp(dim=0) if allowed[token] else -math.inf
-    return surprise, taken
+    if written.shape[1] == 0:
+        return surprise, surprise
+    rows = []
+    for tokens in written.tolist():
+        states = list(accumulate(tokens, mask.step, initial=mask.start))[:-1]
+        rows.append(torch.stack([mask.allowed(state) for state in states]))
+    allowed = torch.stack(rows).to(ids.device)  # (B, T - prompt, V)
+    left = log_p.masked_fill(~allowed, -math.inf).logsumexp(dim=-1)  # ln Z
+    left = left.masked_fill(~allowed.gather(-1, written[..., None]).squeeze(-1), -math.inf)
+    return surprise, -left.masked_fill(~counts, 0.0).sum(dim=1)

@@ -60,6 +60,7 @@ class Form:
     What is left to come after a letter is again a form, the derivative: so the automaton is found by deriving until
     nothing new appears, and "and" and "not" cost no more than "or".
 
+    Taught in: applications/text-generation
     Source: brzozowski1964derivatives
     """
 

@@ -43,6 +43,8 @@ class Writer:
 
     Args:
         tokenizer: one of `transformers`, with a token that starts a text and one that ends it.
+
+    Taught in: applications/text-generation
     """
 
     def __init__(self, model: Decoder, tokenizer: PreTrainedTokenizerBase) -> None:
