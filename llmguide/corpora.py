@@ -116,6 +116,7 @@ def topics() -> Splits:
     Raises:
         FileNotFoundError: the data are not in the cache and cannot be fetched; the message says what to do.
 
+    Taught in: applications/classification
     Source: zhang2015character
     """
     if runtime.scale() == "book":
