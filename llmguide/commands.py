@@ -1,4 +1,4 @@
-"""Commands: `llmguide finetune` and `llmguide predict`, for texts of the reader's own; printing is their job."""
+"""Commands: `llmguide finetune`, `predict` and `chat`, for texts of the reader's own; printing is their job."""
 
 import argparse
 import csv
@@ -128,6 +128,17 @@ def predict(options: argparse.Namespace) -> int:
     return 0
 
 
+def chat(options: argparse.Namespace) -> int:
+    """Talk about a story, line by line, from a terminal or a pipe; with --model, talk to a chat model of the hub."""
+    from llmguide import dialogue
+
+    story = dialogue.story_of(options.story, seed=options.seed) if options.story or not options.model else None
+    talking = dialogue.start(options.model, story, threshold=options.threshold)
+    _say(f"{story}\n\n{dialogue.HELP}" if story else dialogue.HELP)
+    dialogue.talk(talking, dialogue.lines(sys.stdin), _say)
+    return 0
+
+
 def held_out(examples: Sequence[Example], *, seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """What to train on and what to report on: of each class one example in five is held out, by chance."""
     test: set[int] = set()
@@ -171,7 +182,7 @@ def describe(labels: Sequence[int], predictions: Sequence[int], names: Sequence[
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="llmguide", description="Fine-tune a classifier on your own texts, and ask it."
+        prog="llmguide", description="Fine-tune a classifier on your own texts, ask it, or talk about a story."
     )
     commands = parser.add_subparsers(required=True, metavar="command")
     train = commands.add_parser("finetune", help="train a classifier on a CSV", description=finetune.__doc__)
@@ -203,6 +214,12 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--text", default="text", metavar="COLUMN", help="the column of the texts (text)")
     ask.add_argument("--out", metavar="CSV", help="write the answers to a file")
     ask.add_argument("--strict", action="store_true", help="refuse a text that is too long, do not cut it")
+    talk = commands.add_parser("chat", help="talk about a story", description=chat.__doc__)
+    talk.set_defaults(command=chat)
+    talk.add_argument("--story", metavar="FILE", help="a text to talk about (default: a story of the village)")
+    talk.add_argument("--model", help="a folder or hub name of a chat model (default: the book's storyteller)")
+    talk.add_argument("--threshold", type=float, default=0.0, help="say 'I do not know' below this confidence (0)")
+    talk.add_argument("--seed", type=int, default=0, help="which story (0)")
     for command in (train, ask):
         command.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where to compute (auto)")
     return parser
