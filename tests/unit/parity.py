@@ -5,20 +5,33 @@ import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
+from string import ascii_lowercase
 
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.distributions import Categorical
-from transformers import BertConfig, BertForMaskedLM, BertForQuestionAnswering, BertModel, GPT2Config, GPT2LMHeadModel
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    BertConfig,
+    BertForMaskedLM,
+    BertForQuestionAnswering,
+    BertModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+)
 from transformers.loss.loss_utils import ForQuestionAnsweringLoss, ForSequenceClassificationLoss
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from llmguide.adapters import add_lora
 from llmguide.attention import MultiHeadAttention, attention, causal_mask, fused_attention
 from llmguide.checkpoints import load_encoder, minilm_folder
+from llmguide.control import Constrained, Mask
+from llmguide.encoder_decoder import EncoderDecoder, to_bart
+from llmguide.forms import Form
 from llmguide.generation import greedy
 from llmguide.hub import decoder_from_hub, masked_language_model_from_hub
 from llmguide.layers import FeedForward, layer_norm, rms_norm, rotary
@@ -273,6 +286,35 @@ def _encoder() -> Differences:
         return _compare_models(ours, theirs, logits[keep], reference[keep], masked_language_model_from_hub)
 
 
+def _encoder_decoder() -> Differences:
+    torch.manual_seed(0)
+    config = ModelConfig(
+        vocabulary=V, context=S, width=D, layers=2, heads=H, norm_order="post", activation="gelu", hidden=5
+    )
+    with _float64():
+        ours = EncoderDecoder(config)
+        _shaken(ours)
+        settings, tensors = to_bart(ours)
+        theirs = BartForConditionalGeneration(BartConfig(**settings, pad_token_id=0)).eval()
+        theirs.load_state_dict(tensors)
+    source, target = (
+        1 + _ids(B, S, below=V - 1),
+        1 + _ids(B, T, below=V - 1),
+    )  # BART lets its padding token learn nothing
+    keep = torch.arange(S) < torch.tensor([[S], [S - 3]])
+    logits = ours(source, target, keep=keep)
+    reference = theirs(input_ids=source, attention_mask=keep.long(), decoder_input_ids=target).logits
+    direction = torch.randn(logits.shape, generator=_seeded(), dtype=logits.dtype)
+    (logits * direction).sum().backward()
+    (reference * direction).sum().backward()
+    with torch.no_grad():  # our gradients under BART's names, by the function that names our weights
+        for parameter in ours.parameters():
+            parameter.copy_(torch.zeros(()) if parameter.grad is None else parameter.grad)
+    found = to_bart(ours)[1]
+    expected = {name: p.grad for name, p in theirs.named_parameters() if p.grad is not None}
+    return Differences(_largest([logits], [reference]), _largest((found[name] for name in expected), expected.values()))
+
+
 def _minilm() -> Differences:
     folder = minilm_folder()
     ours, theirs = load_encoder(folder), BertModel.from_pretrained(folder).eval()
@@ -342,6 +384,29 @@ def _greedy(*, use_cache: bool, padded: bool = False) -> Differences:
     keep[0, :2] = not padded
     reference = theirs.generate(prompt, attention_mask=keep.long(), max_new_tokens=S, do_sample=False, pad_token_id=0)
     found = greedy(ours, prompt, max_new_tokens=S, use_cache=use_cache, keep=keep if padded else None)
+    return Differences(_largest([found], [reference]), None)
+
+
+def _constrained() -> Differences:
+    """Greedy texts of a form of letters: ids 0 and 1 are start and end, then a to z and a space."""
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=V, n_positions=S + T, n_embd=D, n_layer=2, n_head=H, bos_token_id=None, eos_token_id=None
+    )
+    theirs = _shaken(GPT2LMHeadModel(config))
+    ours = decoder_from_hub(config.to_dict(), theirs.state_dict())
+    mask = Mask(
+        Form.matching("([a-m]+ )*[n-z]+") & ~Form.matching(".*(.e|q).*"), [None, None, *ascii_lowercase, " "], end=1
+    )
+
+    def allowed(_: int, ids: Tensor) -> list[int]:
+        state = reduce(mask.step, ids[T:].tolist(), mask.start)
+        return mask.allowed(state).nonzero().flatten().tolist()  # type: ignore[no-any-return]
+
+    prompt = _ids(B, T)
+    settings = {"attention_mask": torch.ones_like(prompt), "do_sample": False, "pad_token_id": 0}
+    reference = theirs.generate(prompt, max_new_tokens=S, prefix_allowed_tokens_fn=allowed, **settings)
+    found = greedy(Constrained(ours, mask, prompt=T), prompt, max_new_tokens=S)
     return Differences(_largest([found], [reference]), None)
 
 
@@ -416,6 +481,7 @@ CHECKS: list[Check] = [
     Check("Decoder", "transformers GPT2LMHeadModel", 1e-9, _decoder),
     Check("MaskedLanguageModel (Encoder)", "transformers BertForMaskedLM", 1e-9, _encoder),
     Check("Encoder, MiniLM's real weights", "transformers BertModel, float32", 1e-5, _minilm),
+    Check("EncoderDecoder", "transformers BartForConditionalGeneration", 1e-9, _encoder_decoder),
     Check("LoRA in BERT", "peft, each A and B", 1e-9, partial(_lora, BertForMaskedLM, "query", "value", "dense")),
     Check("LoRA in GPT-2 (Conv1D)", "peft, each A and B", 1e-9, partial(_lora, GPT2LMHeadModel, "c_attn", "c_fc")),
     Check("next_token_loss", "transformers GPT2LMHeadModel's loss, float32", 1e-6, _next_token),
@@ -427,6 +493,7 @@ CHECKS: list[Check] = [
     Check("SpanHead", "transformers BertForQuestionAnswering", 1e-12, _span_head),
     Check("greedy", "transformers generate, the same ids", 0.0, partial(_greedy, use_cache=False)),
     Check("greedy, with a cache", "transformers generate, the same ids", 0.0, partial(_greedy, use_cache=True)),
+    Check("Constrained, greedy under a mask", "transformers generate, prefix_allowed_tokens_fn", 0.0, _constrained),
     Check(
         "greedy, padded on the left",
         "transformers generate, the same ids",
