@@ -44,6 +44,8 @@ def reader(name: str | Path, *, new_head: bool = False, **settings: Any) -> tupl
     Raises:
         FileNotFoundError: no such folder, or a file of it is missing.
         ValueError: a damaged file, another kind of model, or no span head, which would be random in silence.
+
+    Taught in: applications/question-answering
     """
     folder = checkpoints.find(name)
     _, tokenizer = pretrained.encoder(folder)  # with all its checks of body and tokenizer
@@ -75,6 +77,8 @@ def read(
 
     Raises:
         TypeError, ValueError: as `windows`; the message says which row. Not one text a question.
+
+    Taught in: applications/question-answering
     """
     if isinstance(questions, str) or isinstance(texts, str) or len(questions) != len(texts):
         raise ValueError(f"give a list of questions and one of as many texts; got {len(questions)} and {len(texts)}")
@@ -107,20 +111,26 @@ def answer(
     text: str | Sequence[str],
     *,
     threshold: float = 0.0,
+    length: int = LENGTH,
+    overlap: int = OVERLAP,
 ) -> Answer | None:
     """What a text says to a question, in its own words; None where its best span does not score above the threshold.
 
     Args:
         text: or several, of which the best span is taken; the answer's `source` says which it is from.
         threshold: in nats; chosen on questions kept for it (`threshold_for`).
+        length: tokens of a window; a longer text is read in several.
+        overlap: tokens that two neighbouring windows share.
 
     Raises:
         TypeError, ValueError: question or text is no text, or empty; the question is too long.
+
+    Taught in: applications/question-answering
     """
     texts = [text] if isinstance(text, str) else list(text)
     if not texts:
         raise ValueError("there is no text to read; give at least one")
-    found = read(model, tokenizer, [question] * len(texts), texts)
+    found = read(model, tokenizer, [question] * len(texts), texts, length=length, overlap=overlap)
     source = max(range(len(texts)), key=lambda number: found[number].score)
     best = found[source]
     return Answer(best.text, best.start, best.end, best.score, source) if best.score > threshold else None
@@ -134,6 +144,7 @@ def threshold_for(answers: Sequence[Answer], asked: Sequence[Asked]) -> float:
     Raises:
         ValueError: no questions, or not one answer each.
 
+    Taught in: applications/question-answering
     Source: rajpurkar2018know
     """
     if not answers or len(answers) != len(asked):

@@ -63,6 +63,7 @@ def reading(*, stories: int = 200, sentences: int | None = 5, seed: int = 0) -> 
         FileNotFoundError: the data are not in the cache and cannot be fetched; the message says what to do.
         ValueError: a number that is too small or too large.
 
+    Taught in: applications/question-answering
     Source: rajpurkar2018know
     """
     if runtime.scale() == "full":
@@ -83,7 +84,10 @@ def reading(*, stories: int = 200, sentences: int | None = 5, seed: int = 0) -> 
 
 
 def of_story(seed: int, *, sentences: int | None = None, answered: int | None = ANSWERED) -> tuple[Asked, ...]:
-    """Questions about the story of a seed: some that it answers (None: all), and one that it does not."""
+    """Questions about the story of a seed: some that it answers (None: all), and one that it does not.
+
+    Taught in: applications/question-answering
+    """
     told, _ = telling.sample(seed=seed)
     chance = random.Random(seed)
     found = list(tasks.questions(told))
@@ -95,7 +99,10 @@ def of_story(seed: int, *, sentences: int | None = None, answered: int | None = 
 
 
 def of_passages(passages: Iterable[Passage]) -> tuple[Asked, ...]:
-    """The questions of the bundled passages; an answer that occurs twice counts where it comes first."""
+    """The questions of the bundled passages; an answer that occurs twice counts where it comes first.
+
+    Taught in: applications/question-answering
+    """
     return tuple(
         Asked(each.question, passage.text, each.answer, passage.text.index(each.answer))
         for passage in passages

@@ -11,7 +11,10 @@ Scores = Float[np.ndarray, "Q N"]  # one row a question, one column a text; the 
 
 
 def words(text: str) -> list[str]:
-    """The words of a text as a search sees them: lower case, letters and digits."""
+    """The words of a text as a search sees them: lower case, letters and digits.
+
+    Taught in: applications/question-answering
+    """
     return re.findall(r"[^\W_]+", text.lower())
 
 
@@ -22,6 +25,8 @@ def tf_idf(questions: Sequence[str], texts: Sequence[str]) -> Scores:
 
     Raises:
         ValueError: no texts, or one string in place of a list.
+
+    Taught in: applications/question-answering
     """
     _check(questions, texts)
     place, counts = _counted(texts)
@@ -49,6 +54,7 @@ def bm25(questions: Sequence[str], texts: Sequence[str], *, saturation: float = 
     Raises:
         ValueError: no texts, one string in place of a list, or settings out of range.
 
+    Taught in: applications/question-answering
     Source: robertson2009probabilistic
     """
     _check(questions, texts)
@@ -69,7 +75,10 @@ def bm25(questions: Sequence[str], texts: Sequence[str], *, saturation: float = 
 
 
 def cosine(questions: Float[np.ndarray, "Q D"], texts: Float[np.ndarray, "N D"]) -> Scores:
-    r"""How alike two directions are: $q \cdot t / (|q|\,|t|)$, and 0 where one of them is zero."""
+    r"""How alike two directions are: $q \cdot t / (|q|\,|t|)$, and 0 where one of them is zero.
+
+    Taught in: applications/question-answering
+    """
     one, other = (x / np.where((n := np.linalg.norm(x, axis=1, keepdims=True)) > 0, n, 1) for x in (questions, texts))
     return one @ other.T
 
@@ -80,6 +89,7 @@ def fuse(*scores: Scores, damping: float = 60) -> Scores:
     Raises:
         ValueError: no rankings, or of different shapes.
 
+    Taught in: applications/question-answering
     Source: cormack2009reciprocal
     """
     if not scores or len({each.shape for each in scores}) > 1:
@@ -92,6 +102,8 @@ def ranks(scores: Scores, right: Sequence[int] | Int[np.ndarray, " Q"]) -> Int[n
 
     Raises:
         ValueError: not one right text a question, or no such text.
+
+    Taught in: applications/question-answering
     """
     right = np.asarray(right)
     if right.shape != scores.shape[:1] or (right < 0).any() or (right >= scores.shape[1]).any():
@@ -105,6 +117,8 @@ def recall_at(ranks: Int[np.ndarray, " Q"], k: int) -> float:
 
     Raises:
         ValueError: no questions, or k below 1.
+
+    Taught in: applications/question-answering
     """
     if k < 1 or len(ranks) == 0:
         raise ValueError(f"recall at {k} of {len(ranks)} questions; give k of 1 or more, and a question")

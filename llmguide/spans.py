@@ -33,6 +33,7 @@ class Window:
 class SpanHead(nn.Module):
     """Two numbers a position, from the states of an encoder: the scores that the answer begins, and that it ends, here.
 
+    Taught in: applications/question-answering
     Source: devlin2018bert, section 4.2
     """
 
@@ -54,6 +55,7 @@ def span_loss(starts: Positions, ends: Positions, first: Int[Tensor, " B"], last
         first: the position of each answer's first token; 0 where the text does not say.
         last: the position of its last token; 0 likewise.
 
+    Taught in: applications/question-answering
     Source: devlin2018bert, section 4.2
     """
     return (F.cross_entropy(starts, first) + F.cross_entropy(ends, last)) / 2
@@ -70,6 +72,7 @@ def best_span(
     Raises:
         ValueError: no token is readable, or `longest` is below 1.
 
+    Taught in: applications/question-answering
     Source: devlin2018bert, section 4.3
     """
     if longest < 1 or not readable.any():
@@ -94,6 +97,8 @@ def windows(
     Raises:
         TypeError: question or text is no text.
         ValueError: one of them is empty, or the question leaves no room for the text.
+
+    Taught in: applications/question-answering
     """
     for name, value in (("question", question), ("text", text)):
         if not isinstance(value, str):
@@ -131,7 +136,10 @@ def windows(
 
 
 def labels(window: Window, asked: Asked) -> tuple[int, int]:
-    """The positions of the answer's first and last token; 0 and 0 where this window does not hold all of it."""
+    """The positions of the answer's first and last token; 0 and 0 where this window does not hold all of it.
+
+    Taught in: applications/question-answering
+    """
     if asked.start is None:
         return 0, 0
     end = asked.start + len(asked.answer)
@@ -152,6 +160,8 @@ def batch(
 
     Raises:
         TypeError, ValueError: as `windows`.
+
+    Taught in: applications/question-answering
     """
     found = [
         (window, *labels(window, each))

@@ -83,6 +83,17 @@ def test_a_text_longer_than_the_model_is_read_in_windows(model: Model) -> None:
     assert f"{filler}{TEXT} {filler}"[found.start : found.end] == found.text
 
 
+def test_windows_are_as_long_as_asked_for(model: Model) -> None:
+    read_lengths = []
+    hook = model[0].register_forward_pre_hook(
+        lambda _, __, inputs: read_lengths.append(inputs["input_ids"].shape[1]), with_kwargs=True
+    )
+    with hook:
+        answer(*model, "Where is the lantern?", f"{TEXT} " * 4, length=32, overlap=8)
+
+    assert max(read_lengths) == 32
+
+
 def test_of_several_texts_the_best_span_is_taken_and_its_source_named(model: Model) -> None:
     texts = [TEXT, "Nothing is here.", "The well is deep and cold."]
     each = read(*model, ["Where?"] * 3, texts)
