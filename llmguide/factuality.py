@@ -36,8 +36,8 @@ class Truth:
 
     @property
     def false(self) -> bool:
-        """Something is claimed that did not happen, or that nobody can understand."""
-        return bool(self.claimed - self.happened or self.unread)
+        """Something is claimed that did not happen."""
+        return bool(self.claimed - self.happened)
 
     @property
     def right(self) -> bool:
@@ -46,7 +46,10 @@ class Truth:
 
 
 def facts(of: Journeys) -> frozenset[Fact]:
-    """The steps of every journey: who had a thing first, each passing on, and where it was in the end."""
+    """The steps of every journey: who had a thing first, each passing on, and where it was in the end.
+
+    Taught in: applications/summarization
+    """
     steps = set()
     for thing, (held, place) in of.items():
         path = (FIRST, *held, KEPT if place is None else place)
@@ -55,7 +58,10 @@ def facts(of: Journeys) -> frozenset[Fact]:
 
 
 def check(text: str, happened: Journeys) -> Truth:
-    """Hold a summary against what happened, fact by fact."""
+    """Hold a summary against what happened, fact by fact.
+
+    Taught in: applications/summarization
+    """
     claimed: set[Fact] = set()
     unread = []
     for sentence in SUMMARY_SENTENCES.split(text.strip()):

@@ -39,6 +39,7 @@ def rouge(text: str, reference: str, *, of: int | Literal["L"] = 1) -> float:
     Raises:
         ValueError: `of` is less than 1.
 
+    Taught in: applications/summarization
     Source: lin2004rouge
     """
     ours, theirs = _words(text), _words(reference)

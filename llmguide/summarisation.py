@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
 from torch import Tensor, nn
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from llmguide import checkpoints, corpora, inspection, runtime
 from llmguide.batches import pad
@@ -36,7 +37,7 @@ ENDS = re.compile(
 )
 WORDS = r"(?u)[\u4e00-\u9fff]|[^\W_]+"  # a Chinese character is a word
 FIRST_SEED = 2_000_000_000  # of the stories to summarise; above all others
-SHORT = replace(VILLAGE, events=(2, 4))  # half as long as the storyteller's, so that training on them is quick
+SHORT = replace(VILLAGE, events=(1, 3))  # a third of the events the storyteller read, so that training is quick
 NEWS = ("abisee/cnn_dailymail", "3.0.0")
 LONGEST = 48  # tokens of a written summary, at most
 
@@ -52,48 +53,52 @@ class Document:
 
 @dataclass(frozen=True)
 class Summary:
-    """Sentences taken from a text, in its order: the summary, their places, and the score of every sentence."""
+    """Sentences taken from a text, in its order, their places, and the score of every sentence of the text."""
 
     text: str
     rows: tuple[int, ...]
     scores: tuple[float, ...]
 
 
-def documents(count: int, *, first: int = 0) -> tuple[Document, ...]:
-    """Texts with summaries.
-
-    Book scale: short stories of the miniature world, whose summaries are exact. Full scale: the test split of
-    CNN/DailyMail, whose summaries are the highlights that journalists wrote; nobody knows its facts.
-
-    Args:
-        first: how many to skip; those of two ranges that do not overlap differ.
+def stories(count: int, *, first: int = 0) -> tuple[Document, ...]:
+    """Short stories of the miniature world, with exact summaries; two ranges of numbers share no story.
 
     Raises:
-        FileNotFoundError: the data are not in the cache and cannot be fetched; the message says what to do.
-        ValueError: fewer than one document.
+        ValueError: fewer than one, or from a number below 0.
 
-    Source: hermann2015teaching; see2017get
+    Taught in: applications/summarization
     """
     if count < 1 or first < 0:
-        raise ValueError(f"{count} documents from number {first}: ask for at least 1, from 0 or later")
-    if runtime.scale() == "full":
-        rows = islice(corpora._from_hub(*NEWS)["test"], first, first + count)
-        return tuple(Document(row["article"], " ".join(row["highlights"].split()), {}) for row in rows)
+        raise ValueError(f"{count} texts from number {first}: ask for at least 1, from 0 or later")
     told = (sample(SHORT, seed=FIRST_SEED + number)[0] for number in range(first, first + count))
     return tuple(Document(each.text, summary(each.story), journeys(each.story)) for each in told)
 
 
-# Sentences of the text itself
+def documents(count: int, *, first: int = 0) -> tuple[Document, ...]:
+    """Texts with summaries: at book scale `stories`, at full scale the test split of CNN/DailyMail with its highlights.
+
+    Raises:
+        FileNotFoundError: the data are not in the cache and cannot be fetched; the message says what to do.
+
+    Taught in: applications/summarization
+    Source: hermann2015teaching; see2017get
+    """
+    if runtime.scale() == "book":
+        return stories(count, first=first)
+    rows = islice(corpora._from_hub(*NEWS)["test"], first, first + count)
+    return tuple(Document(row["article"], " ".join(row["highlights"].split()), {}) for row in rows)
 
 
 def sentences(text: str) -> tuple[str, ...]:
     """The sentences of a text, English or Chinese, as they stand.
 
-    A rule and no more: a stop before a capital ends one, except after short forms (*Dr.*) and initials.
+    A stop before a capital ends one, except after short forms (*Dr.*) and initials: a rule and no more.
 
     Raises:
         TypeError: it is no text.
         ValueError: it holds no word.
+
+    Taught in: applications/summarization
     """
     if not isinstance(text, str):
         raise TypeError(f"a text is a str, this is {type(text).__name__}; for several texts call once for each")
@@ -102,10 +107,8 @@ def sentences(text: str) -> tuple[str, ...]:
     found, start = [], 0
     for end in ENDS.finditer(text):
         before = text[start : end.start()].split()
-        short = (
-            end[0] == "." and before and (before[-1].lstrip("(") in SHORT_FORMS or re.fullmatch("[A-Z]", before[-1]))
-        )
-        if not short:
+        last = before[-1].lstrip("(") if before else ""
+        if end[0] != "." or not (last in SHORT_FORMS or re.fullmatch("[A-Z]", last)):
             found.append(text[start : end.end()])
             start = end.end()
     whole = [" ".join(each.split()) for each in (*found, text[start:])]
@@ -113,7 +116,10 @@ def sentences(text: str) -> tuple[str, ...]:
 
 
 def tfidf(sentences: Sequence[str]) -> Float[np.ndarray, "N D"]:
-    """Each sentence as its counts of words, those in few sentences weighing more; rows of length 1."""
+    """Each sentence as its counts of words, those in few sentences weighing more; rows of length 1.
+
+    Taught in: applications/summarization
+    """
     counted = TfidfVectorizer(token_pattern=WORDS, sublinear_tf=True).fit_transform(sentences)
     return np.asarray(counted.todense())
 
@@ -134,6 +140,7 @@ def centrality(vectors: Float[np.ndarray, "N D"], *, damping: float = 0.85) -> F
     Raises:
         ValueError: the damping is not from 0 to below 1, or a vector is not finite.
 
+    Taught in: applications/summarization
     Source: erkan2004lexrank
     """
     if not 0 <= damping < 1:
@@ -167,6 +174,7 @@ def summarise(
         TypeError: the text is no text.
         ValueError: it holds no word, or fewer sentences than asked for; another way than the two.
 
+    Taught in: applications/summarization
     Source: erkan2004lexrank
     """
     if by not in ("centrality", "lead"):
@@ -190,13 +198,19 @@ def pair(tokenizer: BytePairTokenizer, text: str, short: str) -> tuple[list[int]
 
     `start text summary end`. A story's last sentence looks like no other, so nothing else need say that a summary
     begins; and after a space a name is the token that it is in the story.
+
+    Taught in: applications/summarization
     """
-    asked, answer = _prompt(tokenizer, text), [*tokenizer.encode(f" {short}"), tokenizer.special[END]]
+    asked = [tokenizer.special[START], *tokenizer.encode(text)]
+    answer = [*tokenizer.encode(f" {short}"), tokenizer.special[END]]
     return asked + answer, [IGNORE] * len(asked) + answer
 
 
 def score(model: nn.Module, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> tuple[Float[Tensor, ""], int]:
-    """The summed loss of pairs of ids and labels, and how many tokens it sums: what `training.fit` asks for."""
+    """The summed loss of pairs of ids and labels, and how many tokens it sums: what `training.fit` asks for.
+
+    Taught in: applications/summarization
+    """
     ids, _ = pad([ids for ids, _ in pairs], padding=0)  # on the right, where nothing that counts can see it
     labels, _ = pad([labels for _, labels in pairs], padding=IGNORE)
     return next_token_score(model, ids, labels=labels)
@@ -210,11 +224,13 @@ def write(
     Raises:
         TypeError: one text in place of a list.
         ValueError: a text holds no word, or is longer than the model's context leaves room for; which, and by how much.
+
+    Taught in: applications/summarization
     """
     room = model.config.context - longest
     prompts = []
     for number, text in enumerate(_several(texts)):
-        prompts.append(_prompt(tokenizer, text))
+        prompts.append([tokenizer.special[START], *tokenizer.encode(text)])
         if len(prompts[-1]) > room:
             raise ValueError(
                 f"text {number} has {len(prompts[-1])} tokens, and beside a summary of {longest} there is room for "
@@ -222,15 +238,10 @@ def write(
             )
     written = []
     for start in range(0, len(prompts), batch):
-        padding, end = tokenizer.special[PADDING], tokenizer.special[END]
-        ids, keep = pad(prompts[start : start + batch], padding=padding, left=True)
-        new = greedy(model, ids, max_new_tokens=longest, stop=end, keep=keep)[:, ids.shape[1] :]
+        ids, keep = pad(prompts[start : start + batch], padding=tokenizer.special[PADDING], left=True)
+        new = greedy(model, ids, max_new_tokens=longest, stop=tokenizer.special[END], keep=keep)[:, ids.shape[1] :]
         written += [tokenizer.decode(row).strip() for row in new.tolist()]
     return written
-
-
-def _prompt(tokenizer: BytePairTokenizer, text: str) -> list[int]:
-    return [tokenizer.special[START], *tokenizer.encode(text)]
 
 
 def _several(texts: Sequence[str]) -> list[str]:
@@ -251,10 +262,9 @@ def hub_model(name: str) -> tuple[Any, Any]:
         FileNotFoundError: no such folder, and the hub does not give it.
         ValueError: the folder holds a model of another kind.
 
+    Taught in: applications/summarization
     Source: lewis2019bart; raffel2019exploring
     """
-    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer  # seconds that the rest need not pay
-
     folder = checkpoints.find(name)
     try:
         with quiet():
@@ -276,6 +286,8 @@ def write_with(
 
     Warns:
         UserWarning: texts longer than the model takes were cut.
+
+    Taught in: applications/summarization
     """
     rows = encode(tokenizer, _several(texts), limit=limit_of(model, tokenizer))
     written: list[str] = []

@@ -13,7 +13,18 @@ from llmguide.losses import IGNORE
 from llmguide.model import Decoder, ModelConfig
 from llmguide.overlap import rouge
 from llmguide.pretrained import quiet
-from llmguide.summarisation import centrality, documents, hub_model, pair, score, sentences, summarise, tfidf, write
+from llmguide.summarisation import (
+    centrality,
+    documents,
+    hub_model,
+    pair,
+    score,
+    sentences,
+    stories,
+    summarise,
+    tfidf,
+    write,
+)
 from llmguide.tasks import journeys, stated, summary
 from llmguide.telling import sample
 from tests.unit import tiny
@@ -146,17 +157,17 @@ def test_a_summary_that_cannot_be_is_refused(arguments: dict[str, Any], message:
 
 @pytest.mark.usefixtures("unchecked")
 def test_stories_come_with_true_summaries_and_never_twice() -> None:
-    first, second = documents(40), documents(40, first=40)
+    first, second = stories(40), stories(40, first=40)
 
     assert len({each.text for each in first + second}) == 80
-    assert documents(40, first=20)[:20] == first[20:]
+    assert stories(40, first=20)[:20] == first[20:] == documents(20, first=20)
     assert all(stated(each.summary) == each.journeys for each in first)
 
 
 @pytest.mark.parametrize(("count", "first"), [(0, 0), (3, -1)])
 def test_no_documents_are_refused(count: int, first: int) -> None:
     with pytest.raises(ValueError, match="ask for at least 1, from 0 or later"):
-        documents(count, first=first)
+        stories(count, first=first)
 
 
 def test_at_full_scale_documents_are_news(monkeypatch: pytest.MonkeyPatch) -> None:
