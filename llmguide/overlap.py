@@ -61,6 +61,7 @@ def bleu(texts: Sequence[str], references: Sequence[str], *, language: Literal["
     Raises:
         ValueError: no texts, or not one reference for each.
 
+    Taught in: applications/translation
     Source: papineni2002bleu; post2018call
     """
     _check(texts, references)
@@ -73,6 +74,7 @@ def chrf(texts: Sequence[str], references: Sequence[str]) -> float:
     Raises:
         ValueError: no texts, or not one reference for each.
 
+    Taught in: applications/translation
     Source: popovic2015chrf
     """
     _check(texts, references)
