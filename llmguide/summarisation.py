@@ -279,7 +279,7 @@ def hub_model(name: str) -> tuple[Any, Any]:
 def write_with(
     model: Any, tokenizer: Any, texts: Sequence[str], *, longest: int = 128, beams: int = 1, batch: int = 8
 ) -> list[str]:
-    """What an encoder-decoder of the hub writes of each text; T5 wants `summarize: ` before it.
+    """What an encoder-decoder of the hub writes of each text; T5 wants `summarize:` before it.
 
     Raises:
         TypeError: one text in place of a list. ValueError: a text holds no word; which.
