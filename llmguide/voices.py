@@ -35,9 +35,11 @@ class StoryVoice:
         self.room = model.config.context - most
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
+        """The messages as ids, up to where the assistant begins to speak."""
         return [*encode(self.tokenizer, messages)[0], self.tokenizer.special[MARKERS["assistant"]]]
 
     def answers(self, prompts: Sequence[Sequence[int]]) -> list[tuple[str, float]]:
+        """For each prompt the answer, and the probability of its least sure token; too long a prompt is a ValueError."""
         longest = max(map(len, prompts), default=0)
         if longest > self.room:
             raise ValueError(
@@ -94,6 +96,7 @@ class HubVoice:
             raise ValueError(f"most is {most}; the model's context of {context} leaves no room for a question")
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
+        """The messages as ids by the checkpoint's template; a text with one of its markers is a ValueError."""
         for message in check(messages):  # the library reads a marker in a text as the marker itself
             forged = [
                 token for token in self.tokenizer.get_added_vocab() if token.strip() and token in message["content"]
@@ -104,6 +107,7 @@ class HubVoice:
 
     @torch.no_grad()
     def answers(self, prompts: Sequence[Sequence[int]]) -> list[tuple[str, float]]:
+        """For each prompt the greedy answer, and the probability of its least sure token."""
         return [self._answer(torch.tensor([list(prompt)], device=self.model.device)) for prompt in prompts]
 
     def _answer(self, ids: Tensor) -> tuple[str, float]:
