@@ -39,7 +39,7 @@ class StoryVoice:
         return [*encode(self.tokenizer, messages)[0], self.tokenizer.special[MARKERS["assistant"]]]
 
     def answers(self, prompts: Sequence[Sequence[int]]) -> list[tuple[str, float]]:
-        """For each prompt the answer, and the probability of its least sure token; too long a prompt is a ValueError."""
+        """For each prompt the answer, and the probability of its least sure token; a ValueError if one is too long."""
         longest = max(map(len, prompts), default=0)
         if longest > self.room:
             raise ValueError(
