@@ -50,7 +50,9 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Writer:
 
 def test_every_kept_text_holds_what_must_and_nothing_that_never(teller: Writer) -> None:
     for seed in range(2):
-        found = teller.write(PROMPT, must=["Tom"], never=["had", "mill"], form=r"( [^.]*\.){1,3}", seed=seed, max_new_tokens=60)
+        found = teller.write(
+            PROMPT, must=["Tom"], never=["had", "mill"], form=r"( [^.]*\.){1,3}", seed=seed, max_new_tokens=60
+        )
         assert found.kept
         assert re.search(r"\bTom\b", found.text)
         assert not re.search(r"\bhad|\bmill", found.text)
