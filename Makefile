@@ -7,7 +7,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 300
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-unit test-book test-site execute matrix bench bench-sst2 lint format lock address version release pretrain links newest oldest clean
+.PHONY: help book test test-unit test-book test-site execute matrix bench bench-sst2 lint format lock address version release pretrain teach links newest oldest clean
 
 help: ## list the verbs
 	@grep -E '^[a-z0-9-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ release: book ## what a release carries, into dist/: wheel, source, the site and
 
 pretrain: $(VENV)/installed ## train the storyteller anew, on two cores (it is shipped trained)
 	LLMGUIDE_THREADS=2 $(BIN)/python -m llmguide.storyteller llmguide/weights/storyteller
+
+teach: $(VENV)/installed ## teach the storyteller to talk anew, after pretrain (it is shipped taught)
+	LLMGUIDE_THREADS=2 $(BIN)/python -m llmguide.dialogue llmguide/weights/chat
 
 links: $(VENV)/installed ## ask every linked site whether the page is still there
 	$(BIN)/jupyter-book build . --builder linkcheck

@@ -71,7 +71,7 @@ def find(name: str | Path, *, otherwise: str = "give the path of a folder that h
         raise FileNotFoundError(
             f"folder {name} does not exist; give a folder with {CONFIG}, or a hub name like {MINILM}"
         )
-    patterns = ["*.json", "*.txt", WEIGHTS]
+    patterns = ["*.json", "*.txt", "*.jinja", WEIGHTS]
     online = runtime.hub_answers()
     try:
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=not online))

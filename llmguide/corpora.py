@@ -3,7 +3,6 @@
 import json
 import random
 import re
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -24,7 +23,6 @@ HELD_OUT = 10  # one story, or one text of the hub's training split, in so many 
 FILM_REVIEWS = {"imdb": ("stanfordnlp/imdb", "text", "test"), "sst2": ("stanfordnlp/sst2", "sentence", "validation")}
 TOPICS = ("politics", "business", "sport", "science", "bill", "appointment", "complaint", "advertisement")
 ARTICLE = re.compile(r" = [^=].* = \n?")  # the line that begins an article of WikiText; a section has " = = "
-HUB_SECONDS = 2.0  # an answer takes less; with the import of `datasets`, a hub that is not there costs under five
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,7 @@ def language_modelling(*, stories: int = 2000, seed: int = 0) -> TextCorpus:
     if seed < 0:
         raise ValueError(f"seed is {seed}; it must be at least 0")
     if runtime.scale() == "full":
-        rows = _from_hub("Salesforce/wikitext", "wikitext-2-raw-v1")
+        rows = from_hub("Salesforce/wikitext", "wikitext-2-raw-v1")
         train, dev, test = (_articles(rows[split]["text"]) for split in ("train", "validation", "test"))
         return TextCorpus(train, dev, test, entropy=None)
     first = FIRST_SEED + seed * SEEDS_A_CORPUS
@@ -218,45 +216,17 @@ def read_csv(
 # Bundled and fetched
 
 
-def _bundled(name: str) -> Iterator[dict[str, Any]]:
-    with (DATA / name).open(encoding="utf-8") as file:
-        yield from map(json.loads, file)
+def from_hub(name: str, config: str | None = None) -> Any:
+    """The rows of a dataset, by split: from the hub where it answers, else from the cache of `datasets`.
 
+    Args:
+        name: as on the hub, `owner/dataset`.
+        config: which of its versions, where it has several.
 
-def _bundled_splits(name: str, labels: tuple[str, ...]) -> Splits:
-    splits: dict[str, list[Example]] = {"train": [], "dev": [], "test": []}
-    for row in _bundled(name):
-        label = row["label"] if isinstance(row["label"], int) else labels.index(row["label"])
-        splits[row["split"]].append(Example(row["text"], label, row["tag"]))
-    return Splits(**{split: tuple(rows) for split, rows in splits.items()}, labels=labels)
-
-
-def _labelled_from_hub(name: str, text: str, test: str, *, labels: tuple[str, ...]) -> Splits:
-    rows = _from_hub(name)
-    reported, train = (
-        [Example(each.strip(), label) for each, label in zip(rows[split][text], rows[split]["label"], strict=True)]
-        for split in (test, "train")
-    )
-    random.Random(0).shuffle(train)  # the hub's are sorted by class
-    count = len(train) // HELD_OUT
-    dev = train[:count]
-    seen = {example.text for example in (*dev, *reported)}
-    train = [example for example in train[count:] if example.text not in seen]
-    return Splits(tuple(train), tuple(dev), tuple(reported), labels)
-
-
-def _articles(lines: Iterable[str]) -> tuple[str, ...]:
-    articles: list[list[str]] = [[]]
-    for line in lines:
-        if ARTICLE.fullmatch(line):
-            articles.append([])
-        articles[-1].append(line)
-    return tuple(text for text in ("".join(article).strip() for article in articles) if text)
-
-
-def _from_hub(name: str, config: str | None = None) -> Any:
-    """The rows of a dataset, by split: from the hub where it answers, else from the cache of `datasets`."""
-    online = _hub_answers_in_time()
+    Raises:
+        FileNotFoundError: the data are not in the cache and cannot be fetched; the message says what to do.
+    """
+    online = runtime.hub_answers()
     import datasets  # type: ignore[import-untyped]  # a second that book scale need not pay
 
     forbidden = datasets.config.HF_HUB_OFFLINE
@@ -280,13 +250,40 @@ def _from_hub(name: str, config: str | None = None) -> Any:
         datasets.config.HF_HUB_OFFLINE = forbidden
 
 
-def _hub_answers_in_time() -> bool:
-    """Ask the hub in a thread: looking up a name has no time limit of its own, and may take a quarter of a minute."""
-    answers: list[bool] = []
-    asking = threading.Thread(target=lambda: answers.append(runtime.hub_answers()), daemon=True)
-    asking.start()
-    asking.join(HUB_SECONDS)
-    return answers == [True]
+def _bundled(name: str) -> Iterator[dict[str, Any]]:
+    with (DATA / name).open(encoding="utf-8") as file:
+        yield from map(json.loads, file)
+
+
+def _bundled_splits(name: str, labels: tuple[str, ...]) -> Splits:
+    splits: dict[str, list[Example]] = {"train": [], "dev": [], "test": []}
+    for row in _bundled(name):
+        label = row["label"] if isinstance(row["label"], int) else labels.index(row["label"])
+        splits[row["split"]].append(Example(row["text"], label, row["tag"]))
+    return Splits(**{split: tuple(rows) for split, rows in splits.items()}, labels=labels)
+
+
+def _labelled_from_hub(name: str, text: str, test: str, *, labels: tuple[str, ...]) -> Splits:
+    rows = from_hub(name)
+    reported, train = (
+        [Example(each.strip(), label) for each, label in zip(rows[split][text], rows[split]["label"], strict=True)]
+        for split in (test, "train")
+    )
+    random.Random(0).shuffle(train)  # the hub's are sorted by class
+    count = len(train) // HELD_OUT
+    dev = train[:count]
+    seen = {example.text for example in (*dev, *reported)}
+    train = [example for example in train[count:] if example.text not in seen]
+    return Splits(tuple(train), tuple(dev), tuple(reported), labels)
+
+
+def _articles(lines: Iterable[str]) -> tuple[str, ...]:
+    articles: list[list[str]] = [[]]
+    for line in lines:
+        if ARTICLE.fullmatch(line):
+            articles.append([])
+        articles[-1].append(line)
+    return tuple(text for text in ("".join(article).strip() for article in articles) if text)
 
 
 def _by_number(name: str) -> tuple[bool, float, str]:

@@ -147,7 +147,7 @@ def _first_answer(answers: Iterable[dict[str, Any]]) -> tuple[str, int | None]:
 
 
 def _squad_from_hub() -> Questions:
-    rows = corpora._from_hub(SQUAD)
+    rows = corpora.from_hub(SQUAD)
     articles = sorted(set(rows["train"]["title"]))
     random.Random(0).shuffle(articles)
     dev = set(articles[: max(1, len(articles) // HELD_OUT)])

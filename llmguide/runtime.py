@@ -5,6 +5,7 @@ import errno
 import os
 import random
 import sys
+import threading
 import urllib.error
 import urllib.request
 import warnings
@@ -87,10 +88,18 @@ def offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on")
 
 
-def hub_answers(*, seconds: float = 3.0) -> bool:
+def hub_answers(*, seconds: float = 2.0) -> bool:
     """Ask the hub once, briefly: False when it is not to be asked or nothing answers in time."""
     if offline():
         return False
+    answers: list[bool] = []  # asked in a thread: to look up a name has no time limit of its own
+    asking = threading.Thread(target=lambda: answers.append(_hub_answers(seconds)), daemon=True)
+    asking.start()
+    asking.join(seconds)
+    return answers == [True]
+
+
+def _hub_answers(seconds: float) -> bool:
     request = urllib.request.Request(hub_endpoint(), method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=seconds):

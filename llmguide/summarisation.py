@@ -85,7 +85,7 @@ def documents(count: int, *, first: int = 0) -> tuple[Document, ...]:
     """
     if runtime.scale() == "book":
         return stories(count, first=first)
-    rows = islice(corpora._from_hub(*NEWS)["test"], first, first + count)
+    rows = islice(corpora.from_hub(*NEWS)["test"], first, first + count)
     return tuple(Document(row["article"], " ".join(row["highlights"].split()), {}) for row in rows)
 
 

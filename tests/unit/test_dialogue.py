@@ -1,13 +1,14 @@
 """Dialogue: the storyteller learns its turns, is kept for the next time, and talks line by line until the end."""
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
-from llmguide import dialogue
+from llmguide import dialogue, voices
 from llmguide.chat import Chat, Message
 from llmguide.commands import main
 from llmguide.dialogue import KINDS, Asked, examine, lessons, lines, story_of, talk, teach, told
@@ -62,6 +63,25 @@ def test_teaching_lowers_the_loss_and_gives_a_voice() -> None:
     assert losses[-1] < losses[0] - 1
     assert not voice.model.training
     assert "<|user|>" in voice.tokenizer.special
+
+
+def test_what_is_published_opens_again_and_its_card_says_what_was_measured(tmp_path: Path) -> None:
+    config = TrainingConfig(steps=1, warmup=1)
+
+    dialogue.publish(teach(config), tmp_path, config, dialogues=2)
+
+    asked = examine(voices.load(tmp_path), [told(seed)[1] for seed in range(2)])
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert f"| right answers | {sum(one.right for one in asked) / len(asked):.3f} of {len(asked)}," in card
+    assert "| training | 1 steps of 8 dialogues" in card
+
+
+def test_the_shipped_card_holds(tmp_path: Path) -> None:
+    asked = examine(dialogue.load(), [told(seed)[1] for seed in range(48)])
+    card = (dialogue.folder() / "README.md").read_text(encoding="utf-8")
+
+    promised = float(re.search(r"right answers \| ([\d.]+) of", card)[1])  # type: ignore[index]
+    assert sum(one.right for one in asked) / len(asked) == pytest.approx(promised, abs=0.03)
 
 
 def test_the_shipped_voice_words_its_answers_and_knows_more_than_chance() -> None:

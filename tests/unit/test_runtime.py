@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 
@@ -170,6 +170,17 @@ def test_a_silent_hub_is_given_up_within_five_seconds(monkeypatch: pytest.Monkey
         assert not runtime.hub_answers()
 
     assert time.monotonic() - start < 5
+
+
+def test_a_name_server_that_thinks_for_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    found = threading.Event()
+    monkeypatch.setattr(runtime.urllib.request, "urlopen", lambda *_, **__: nullcontext(found.wait(20)))
+    start = time.monotonic()
+
+    assert not runtime.hub_answers(seconds=0.2)
+    assert time.monotonic() - start < 5
+    found.set()
 
 
 def test_a_closed_door_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

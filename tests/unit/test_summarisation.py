@@ -179,7 +179,7 @@ def test_at_full_scale_documents_are_news(monkeypatch: pytest.MonkeyPatch) -> No
         return {"test": rows}
 
     monkeypatch.setenv("LLMGUIDE_SCALE", "full")
-    monkeypatch.setattr(corpora, "_from_hub", load)
+    monkeypatch.setattr(corpora, "from_hub", load)
 
     found = documents(2, first=1)
 
