@@ -227,6 +227,8 @@ def story_of(path: str | Path | None, *, seed: int = 0) -> str:
         return told(seed)[0].text
     try:
         text = Path(path).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"story file {path} does not exist; give a text file, or leave the story out") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 ({error.reason}); save it as UTF-8") from None
     if not text:

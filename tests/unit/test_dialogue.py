@@ -246,7 +246,7 @@ def test_the_command_does_not_know_below_its_threshold(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--story", "nowhere.txt"], "nowhere.txt"),
+        (["--story", "nowhere.txt"], "story file nowhere.txt does not exist; give a text file"),
         (["--threshold", "3", "--story", __file__], "threshold is 3.0"),
         (["--model", "nowhere"], "folder nowhere does not exist"),
     ],
