@@ -75,6 +75,10 @@ def read(
 ) -> tuple[Answer, ...]:
     """The best span for each question in its text, however low its score: judge that with a threshold.
 
+    Args:
+        length: tokens of a window, at most as many as the model takes.
+        overlap: tokens that two neighbouring windows share, at most a quarter of the length.
+
     Raises:
         TypeError, ValueError: as `windows`; the message says which row. Not one text a question.
 

@@ -138,6 +138,8 @@ def check(messages: Sequence[Message]) -> Sequence[Message]:
     if not messages:
         raise ValueError("no messages; give at least one user message")
     for number, message in enumerate(messages):
+        if not {"role", "content"} <= message.keys():
+            raise ValueError(f"message {number} has {', '.join(message) or 'nothing'}; it needs a role and a content")
         if message["role"] not in MARKERS:
             raise ValueError(f"message {number} has the role {message['role']!r}; there are {', '.join(MARKERS)}")
         if not isinstance(message["content"], str):

@@ -97,10 +97,10 @@ class HubVoice:
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """The messages as ids by the checkpoint's template; a text with one of its markers is a ValueError."""
+        markers = [token for token in self.tokenizer.get_added_vocab() if token.strip()]
         for message in check(messages):  # the library reads a marker in a text as the marker itself
-            forged = [
-                token for token in self.tokenizer.get_added_vocab() if token.strip() and token in message["content"]
-            ]
+            written = message["role"] != "assistant"  # what the model said itself may hold one, such as <think>
+            forged = [token for token in markers if written and token in message["content"]]
             if forged:
                 raise ValueError(f"a text holds {forged[0]}, which the model reads as a marker; leave it out")
         return list(self.tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=False))

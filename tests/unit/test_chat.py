@@ -131,6 +131,7 @@ def test_a_batch_has_labels_where_the_assistant_speaks_and_nowhere_else(words: B
     ("messages", "error", "says"),
     [
         ([], ValueError, "no messages"),
+        ([{"role": "user"}], ValueError, "message 0 has role; it needs a role and a content"),
         ([{"role": "robot", "content": "x"}], ValueError, "message 0 has the role 'robot'; there are system, user"),
         ([USER, {"role": "user", "content": 3}], TypeError, "content of message 1 is int"),
     ],
@@ -168,7 +169,7 @@ def test_the_rows_of_the_two_roles_differ() -> None:
 
 
 def test_roles_are_added_once(words: BytePairTokenizer) -> None:
-    with pytest.raises(ValueError, match="has <|start|>, <|user|>, <|assistant|> already"):
+    with pytest.raises(ValueError, match=r"has <\|start\|>, <\|user\|>, <\|assistant\|> already"):
         add_roles(small(words), words)
 
 
