@@ -42,9 +42,8 @@ def tf_idf(questions: Sequence[str], texts: Sequence[str]) -> Scores:
 def bm25(questions: Sequence[str], texts: Sequence[str], *, saturation: float = 1.5, length: float = 0.75) -> Scores:
     r"""Okapi BM25: a rare word counts more, a word said again counts less each time, and a long text gets no bonus.
 
-    $$\sum_{w \in \text{question}} \ln\Bigl(1 + \frac{N - n_w + 0.5}{n_w + 0.5}\Bigr)
-    \frac{c_w\,(k + 1)}{c_w + k\,(1 - b + b\,l / \bar l)}$$
-
+    The sum over the question's words $w$ of $r_w\,c_w\,(k + 1) / (c_w + k\,(1 - b + b\,l / \bar l))$, where the word's
+    rarity is $r_w = \ln(1 + (N - n_w + 0.5) / (n_w + 0.5))$,
     with $N$ texts, $n_w$ of them with the word, $c_w$ its count in this text, $l$ the text's length in words.
 
     Args:
