@@ -21,6 +21,7 @@ from llmguide.losses import IGNORE, next_token_score
 from llmguide.prediction import encode, tensors
 from llmguide.prediction import longest as limit_of
 from llmguide.pretrained import quiet
+from llmguide.retrieval import cosine
 from llmguide.storyteller import END, PADDING, START
 from llmguide.tasks import journeys, summary
 from llmguide.telling import sample
@@ -148,9 +149,8 @@ def centrality(vectors: Float[np.ndarray, "N D"], *, damping: float = 0.85) -> F
     if not np.isfinite(vectors).all():
         raise ValueError("a sentence's vector holds NaN or infinity")
     count = len(vectors)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = vectors.astype(np.float64) / np.where(lengths > 0, lengths, 1.0)
-    similar = np.clip(unit @ unit.T, 0.0, None)  # (N, N)
+    vectors = vectors.astype(np.float64)
+    similar = np.clip(cosine(vectors, vectors), 0.0, None)  # (N, N)
     np.fill_diagonal(similar, 0.0)
     total = similar.sum(axis=1, keepdims=True)
     hops = np.divide(similar, total, out=np.full_like(similar, 1 / count), where=total > 1e-12)

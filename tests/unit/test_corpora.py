@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
@@ -106,9 +106,10 @@ def test_the_reviews_are_balanced_by_label_in_each_split_and_tag() -> None:
     assert all(counts[split, tag, 1] for split in splits for _, tag, _ in list(counts))
 
 
-def test_no_review_is_close_to_one_of_another_split() -> None:
-    reviews = sentiment()
-    splits = [[_trigrams(each.text) for each in split] for split in (reviews.train, reviews.dev, reviews.test)]
+@pytest.mark.parametrize("labelled", [sentiment, topics])
+def test_no_text_is_close_to_one_of_another_split(labelled: Callable[[], Splits]) -> None:
+    found = labelled()
+    splits = [[_trigrams(each.text) for each in split] for split in (found.train, found.dev, found.test)]
 
     near = [
         _jaccard(one, other)
@@ -142,22 +143,6 @@ def test_the_texts_of_the_topics_are_short_and_of_one_line() -> None:
     lengths = [len(each.text.split()) for each in (*found.train, *found.dev, *found.test)]
     assert (min(lengths) >= 8, max(lengths) <= 60) == (True, True)
     assert not any("\n" in each.text for each in found.train)
-
-
-def test_no_topic_text_is_close_to_one_of_another_split() -> None:
-    found = topics()
-    splits = [[_trigrams(each.text) for each in split] for split in (found.train, found.dev, found.test)]
-
-    near = [
-        _jaccard(one, other)
-        for index, split in enumerate(splits)
-        for rest in splits[index + 1 :]
-        for one in split
-        for other in rest
-        if one & other
-    ]
-
-    assert max(near, default=0) < 0.2
 
 
 def test_each_passage_is_a_paragraph_and_holds_its_answers() -> None:

@@ -45,6 +45,7 @@ ARROWS = {
         "losses",
         "optimizers",
         "pretrained",
+        "retrieval",
         "runtime",
         "storyteller",
         "tasks",
