@@ -94,6 +94,36 @@ def encoder(name: str | Path) -> Pretrained:
     return model, _tokenizer(folder, model)
 
 
+def encoder_decoder(name: str | Path) -> Pretrained:
+    """A model that reads one text and writes another (BART, T5, Marian, ...), and its tokenizer. In evaluation mode.
+
+    Raises:
+        FileNotFoundError: no such folder, and the hub does not give it.
+        ImportError: the tokenizer needs a package that is not installed; the message names it.
+        ValueError: a model of another kind.
+
+    Taught in: applications/translation
+    Source: lewis2019bart; raffel2019exploring
+    """
+    local = Path(name).expanduser().is_dir() or not runtime.hub_answers()
+    try:
+        with quiet():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(name, local_files_only=local)
+            model = transformers.AutoModelForSeq2SeqLM.from_pretrained(name, local_files_only=local)
+    except OSError as error:
+        raise FileNotFoundError(
+            f"{name} is no folder with a sequence-to-sequence model, and the hub did not give it; give a folder in the "
+            "hub's layout, or set HF_ENDPOINT to a mirror before Python starts (book: How to use it)"
+        ) from error
+    except (ImportError, ValueError) as error:
+        if "sentencepiece" in str(error).lower():
+            raise ImportError(f"the tokenizer of {name} needs a package: pip install sentencepiece") from error
+        if "Unrecognized configuration class" in str(error):
+            raise ValueError(f"{name} holds no encoder-decoder; give a BART, a T5 or another of that kind") from error
+        raise
+    return model.eval(), tokenizer
+
+
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> Path:
     """Write model, tokenizer and the SHA-256 of the weights in the hub's layout; plain `transformers` opens it.
 

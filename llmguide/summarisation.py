@@ -11,16 +11,14 @@ import torch
 from jaxtyping import Float
 from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
 from torch import Tensor, nn
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from llmguide import checkpoints, corpora, inspection, runtime
+from llmguide import corpora, inspection, runtime
 from llmguide.batches import pad
 from llmguide.factuality import Journeys
 from llmguide.generation import greedy
 from llmguide.losses import IGNORE, next_token_score
 from llmguide.prediction import encode, tensors
 from llmguide.prediction import longest as limit_of
-from llmguide.pretrained import quiet
 from llmguide.retrieval import cosine
 from llmguide.storyteller import END, PADDING, START
 from llmguide.tasks import journeys, summary
@@ -255,31 +253,11 @@ def _several(texts: Sequence[str]) -> list[str]:
 # At full scale: an encoder-decoder of the hub
 
 
-def hub_model(name: str) -> tuple[Any, Any]:
-    """An encoder-decoder (BART, T5, ...) and its tokenizer, in evaluation mode: a folder, or a hub name.
-
-    Raises:
-        FileNotFoundError: no such folder, and the hub does not give it.
-        ValueError: the folder holds a model of another kind.
-
-    Taught in: applications/summarization
-    Source: lewis2019bart; raffel2019exploring
-    """
-    folder = checkpoints.find(name)
-    try:
-        with quiet():
-            return AutoModelForSeq2SeqLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
-    except ValueError as error:
-        if "Unrecognized configuration class" not in str(error):
-            raise
-        raise ValueError(f"{folder} holds no encoder-decoder; give a BART, a T5 or another of that kind") from error
-
-
 @torch.no_grad()
 def write_with(
     model: Any, tokenizer: Any, texts: Sequence[str], *, longest: int = 128, beams: int = 1, batch: int = 8
 ) -> list[str]:
-    """What an encoder-decoder of the hub writes of each text; T5 wants `summarize:` before it.
+    """What an encoder-decoder (see `pretrained`) writes of each text; T5 wants `summarize:` before it.
 
     Raises:
         TypeError: one text in place of a list. ValueError: a text holds no word; which.

@@ -222,29 +222,13 @@ def save(model: EncoderDecoder, vocabulary: Vocabulary, folder: str | Path) -> P
 
 
 def load(name: str | Path, *, prefix: str = "", beams: int = 1) -> HubTranslator:
-    """A translator from a folder in the hub's layout, or from the hub by its name.
-
-    Raises:
-        FileNotFoundError: no such folder, and the hub does not give it.
-        ImportError: the tokenizer needs a package that is not installed; the message names it.
+    """A translator from a folder in the hub's layout, or from the hub; raises as `pretrained.encoder_decoder`.
 
     Taught in: applications/translation
     """
-    local = Path(name).expanduser().is_dir() or not runtime.hub_answers()
-    try:
-        with pretrained.quiet():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(name, local_files_only=local)
-            model = transformers.AutoModelForSeq2SeqLM.from_pretrained(name, local_files_only=local)
-    except OSError as error:
-        raise FileNotFoundError(
-            f"{name} is no folder with a sequence-to-sequence model, and the hub did not give it; give a folder in the "
-            "hub's layout, or set HF_ENDPOINT to a mirror before Python starts (book: How to use it)"
-        ) from error
-    except (ImportError, ValueError) as error:
-        if "sentencepiece" not in str(error).lower():
-            raise
-        raise ImportError(f"the tokenizer of {name} needs a package: pip install sentencepiece") from error
-    return HubTranslator(model.to(runtime.device()), tokenizer, prefix=prefix, beams=beams)
+    model, tokenizer = pretrained.encoder_decoder(name)
+    model.to(runtime.device())  # type: ignore[arg-type]  # a stub of transformers
+    return HubTranslator(model, tokenizer, prefix=prefix, beams=beams)
 
 
 def of_this_scale(folder: str | Path, *, beams: int = 1) -> HubTranslator:

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from llmguide.checkpoints import CONFIG, WEIGHTS, WEIGHTS_HASH
-from llmguide.pretrained import classifier, encoder, head_of, language_model, load_classifier, save
+from llmguide.pretrained import classifier, encoder, encoder_decoder, head_of, language_model, load_classifier, save
 from tests.unit import tiny
 
 PADS = "no padding token: '\\[SEP\\]', the end token, pads"
@@ -258,3 +258,15 @@ def test_loading_and_saving_say_nothing(trained: Path, capsys: pytest.CaptureFix
         save(*classifier(trained, ["a", "b", "c"], new_head=True), trained)
 
     assert capsys.readouterr() == ("", "")
+
+
+def test_an_encoder_decoder_of_another_kind_is_refused(tmp_path: Path) -> None:
+    folder = tiny.encoder_folder(tmp_path / "bert")
+
+    with pytest.raises(ValueError, match="holds no encoder-decoder; give a BART, a T5"):
+        encoder_decoder(folder)
+
+
+def test_an_encoder_decoder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere is no folder with a sequence-to-sequence model"):
+        encoder_decoder(tmp_path / "nowhere")

@@ -12,11 +12,10 @@ from llmguide import corpora, storyteller, summarisation
 from llmguide.losses import IGNORE
 from llmguide.model import Decoder, ModelConfig
 from llmguide.overlap import rouge
-from llmguide.pretrained import quiet
+from llmguide.pretrained import encoder_decoder, quiet
 from llmguide.summarisation import (
     centrality,
     documents,
-    hub_model,
     pair,
     score,
     sentences,
@@ -280,7 +279,7 @@ def bart(tmp_path: Path) -> Path:
 
 
 def test_an_encoder_decoder_of_a_folder_writes_and_learns(bart: Path) -> None:
-    model, words = hub_model(str(bart))
+    model, words = encoder_decoder(bart)
 
     first = summarisation.write_with(
         model, words, ["the film is fine", "the plot is dull and the cast is weak"], longest=5
@@ -300,20 +299,9 @@ def test_an_encoder_decoder_of_a_folder_writes_and_learns(bart: Path) -> None:
 
 
 def test_a_text_too_long_for_an_encoder_is_said(bart: Path) -> None:
-    model, words = hub_model(str(bart))
+    model, words = encoder_decoder(bart)
     with pytest.warns(UserWarning, match="text 0 has 42 tokens, the model takes 16; 26 cut"):
         summarisation.write_with(model, words, ["the film " * 20], longest=5)
-
-
-def test_a_model_of_another_kind_is_refused(tmp_path: Path) -> None:
-    folder = tiny.encoder_folder(tmp_path / "bert")
-    with pytest.raises(ValueError, match="holds no encoder-decoder; give a BART, a T5"):
-        hub_model(str(folder))
-
-
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        hub_model(str(tmp_path / "nowhere"))
 
 
 def _small() -> Decoder:
