@@ -201,7 +201,7 @@ class Backbone(nn.Module):
         if self.position_embedding is not None:
             x = x + self.position_embedding(places)
         elif self.config.positions == "sinusoidal":
-            # Waves have amplitude 1 and would drown the small words: the paper multiplies these (section 3.4).
+            # Waves have amplitude 1 and would drown the small words; the paper multiplies them too (section 3.4).
             x = x * self.config.width**0.5 + self.waves[places]
         if self.segment_embedding is not None:
             x = x + self.segment_embedding(torch.zeros_like(ids) if segments is None else segments)
