@@ -65,12 +65,14 @@ def finetune(options: argparse.Namespace) -> int:
     adapters, finetuning, prediction, pretrained, recipes = _machinery()
     torch.manual_seed(options.seed)  # of a new head
     model, tokenizer = pretrained.classifier(_model(options.model), names, new_head=options.new_head)
-    if options.lora:
+    lora = _takes_lora(recipes, options, len(train))
+    if lora:
         finetuning.add_low_rank(model, rank=options.rank, seed=options.seed)
-    recipe = _recipe(recipes, options, len(train))
+    recipe = _recipe(recipes, options, len(train), lora=lora)
     cpu = _use_cpu(options.device)
     if _first_process():
         _say(f"{len(train)} texts to train on, {len(test)} to report on ({source}); classes: {', '.join(names)}")
+        _say("training low-rank adapters (--no-lora for all weights)" if lora else "training the model's own weights")
         if cpu:
             _say(f"on the CPU: about {_minutes(model, tokenizer, train, recipe)}")
     started = time.process_time()
@@ -87,7 +89,7 @@ def finetune(options: argparse.Namespace) -> int:
     if not _first_process():
         return 0
     seconds = time.process_time() - started
-    if options.lora:
+    if lora:
         adapters.save_adapter(model, out / "adapter")
         adapters.merge(model)
     pretrained.save(model, tokenizer, out)
@@ -194,7 +196,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", required=True, metavar="FOLDER", help="where the model is written")
     train.add_argument("--text", default="text", metavar="COLUMN", help="the column of the texts (text)")
     train.add_argument("--label", default="label", metavar="COLUMN", help="the column of the classes (label)")
-    train.add_argument("--lora", action="store_true", help="train low-rank adapters, not the matrices")
+    lora = "train low-rank adapters, not the matrices (from 1,000 texts on, unless --layers is given)"
+    train.add_argument("--lora", action=argparse.BooleanOptionalAction, help=lora)
     train.add_argument("--rank", type=int, default=8, help="of the adapters (8)")
     train.add_argument("--layers", type=int, metavar="N", help="train the last N blocks only; 0: the head alone")
     train.add_argument("--epochs", type=int, help="passes over the data")
@@ -235,11 +238,18 @@ def _model(name: str) -> str | Path:
     return checkpoints.minilm_folder() if name == MINILM else name
 
 
-def _recipe(recipes: Any, options: argparse.Namespace, texts: int) -> Any:
+def _takes_lora(recipes: Any, options: argparse.Namespace, texts: int) -> bool:
+    """What was asked for; else what did best on so many texts (tests/benchmarks/README.md)."""
+    if options.lora is None:
+        return options.layers is None and bool(texts >= recipes.FEW)
+    return bool(options.lora)
+
+
+def _recipe(recipes: Any, options: argparse.Namespace, texts: int, *, lora: bool) -> Any:
     given = {"epochs": options.epochs, "batch": options.batch, "learning_rate": options.rate}
     return recipes.recipe_for(
         texts,
-        lora=options.lora,
+        lora=lora,
         layers=options.layers,
         length=options.length,
         patience=options.patience,

@@ -7,42 +7,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
 
 from llmguide import inspection, prediction, trainer, training
 from llmguide.adapters import LoRALinear, add_lora
 from llmguide.corpora import Example
 from llmguide.pretrained import head_of
-from llmguide.recipes import Recipe, freeze, plan, recipe_for
+from llmguide.recipes import Recipe, blocks, freeze, plan, recipe_for
 from llmguide.trainer import Row
 from llmguide.training import History, TrainingConfig
 
-QUERIES_AND_VALUES = {  # in the words of each kind of model
-    "bert": ("query", "value"),
-    "roberta": ("query", "value"),
-    "distilbert": ("q_lin", "v_lin"),
-    "gpt2": ("c_attn",),
-}
-
 
 def add_low_rank(model: PreTrainedModel, *, rank: int = 8, seed: int = 0) -> list[str]:
-    """LoRA on the queries and values of a classifier, alpha twice the rank, beside a head that trains whole.
+    """LoRA on every linear map of a classifier's blocks, alpha twice the rank, beside a head that trains whole.
 
     Returns:
         The names of the adapted modules.
 
-    Raises:
-        ValueError: a kind of model whose names are not known here (`adapters.add_lora` takes any).
-
-    Source: hu2021lora, section 4.2
+    Source: hu2021lora, section 4.2; dettmers2023qlora for adapters on all of a block's maps
     """
-    kind = model.config.model_type
-    if kind not in QUERIES_AND_VALUES:
-        raise ValueError(f"no queries and values are known for a {kind}; known are {', '.join(QUERIES_AND_VALUES)}")
     heads = head_of(model)
     pooler = getattr(model.base_model, "pooler", None)
     whole = [name for name, module in model.named_modules() if name and (module in heads or module is pooler)]
+    inside = {id(module) for module in blocks(model).modules() if isinstance(module, nn.Linear | Conv1D)}
+    targets = [name for name, module in model.named_modules() if id(module) in inside]
     generator = torch.Generator().manual_seed(seed)
-    return add_lora(model, targets=QUERIES_AND_VALUES[kind], rank=rank, alpha=2 * rank, also=whole, generator=generator)
+    return add_lora(model, targets=targets, rank=rank, alpha=2 * rank, also=whole, generator=generator)
 
 
 def train_classifier(

@@ -73,7 +73,8 @@ class Recipe:
 def recipe_for(examples: int, *, lora: bool = False, **changes: Any) -> Recipe:
     """What has worked for so many texts, with changes: few of them are read in smaller batches, for more updates.
 
-    LoRA starts from nothing and takes a rate several times that of full fine-tuning.
+    LoRA starts from nothing and takes a rate several times that of full fine-tuning. From a thousand texts on it did
+    better than full fine-tuning, in less time; `llmguide finetune` then takes it.
 
     Taught in: finetuning/sentiment
     """

@@ -46,12 +46,12 @@ def frozen(train: Sequence[Example], seed: int) -> Answer:
 
 
 def low_rank(train: Sequence[Example], seed: int) -> Answer:
-    """LoRA on queries and values, beside a head that trains whole."""
+    """LoRA on all maps of the blocks, beside a head that trains whole."""
     return _tuned(train, seed, lora=True)
 
 
 def full(train: Sequence[Example], seed: int) -> Answer:
-    """All blocks and the head."""
+    """All weights."""
     return _tuned(train, seed, lora=False)
 
 

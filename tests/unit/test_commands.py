@@ -51,7 +51,7 @@ def _warnings_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("warnings.showwarning", lambda *_, **__: None)
 
 
-@pytest.mark.parametrize("extra", [[], ["--lora", "--rate", "5e-2"]])
+@pytest.mark.parametrize("extra", [[], ["--lora", "--rate", "2e-2"]])
 def test_a_csv_becomes_a_model_that_transformers_opens(
     folder: Path, train: Path, tmp_path: Path, extra: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,6 +76,22 @@ def test_a_csv_becomes_a_model_that_transformers_opens(
     rows = list(csv.reader(capsys.readouterr().out.splitlines()))
     assert rows[0] == ["text", "label", "probability"]
     assert [row[1] for row in rows[1:]] == [answer["label"] for answer in answers]
+
+
+@pytest.mark.parametrize(
+    ("few", "extra", "lora"),
+    [(1000, [], False), (50, [], True), (50, ["--no-lora"], False), (50, ["--layers", "1"], False)],
+)
+def test_many_texts_are_learnt_by_adapters_unless_asked_otherwise(
+    folder: Path, train: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int, extra: list[str], lora: bool
+) -> None:
+    monkeypatch.setattr("llmguide.recipes.FEW", few)
+    out = tmp_path / "out"
+    command = ["finetune", "--train", str(train), "--model", str(folder), "--out", str(out), "--epochs", "1"]
+
+    assert main([*command, "--device", "cpu", "--quiet", *extra]) == 0
+
+    assert (out / "adapter").exists() == lora
 
 
 def test_answers_to_a_file_go_to_a_file(folder: Path, train: Path, tmp_path: Path) -> None:

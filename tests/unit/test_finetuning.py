@@ -86,7 +86,7 @@ def test_the_seed_fixes_a_run_and_another_gives_another(folder: Path) -> None:
 def test_lora_trains_alone_and_merges_into_a_plain_model(folder: Path, tmp_path: Path) -> None:
     model, tokenizer = fresh(folder)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    assert len(add_low_rank(model, rank=4)) == 4  # two maps in two blocks
+    assert len(add_low_rank(model, rank=4)) == 12  # six maps in two blocks
     share = trainable_share(model)
 
     train_classifier(model, tokenizer, TRAIN, Recipe(epochs=8, batch=8, learning_rate=3e-2))
