@@ -24,6 +24,9 @@ def add_low_rank(model: PreTrainedModel, *, rank: int = 8, seed: int = 0) -> lis
     Returns:
         The names of the adapted modules.
 
+    Raises:
+        ValueError: the model has no list of blocks, or is adapted already.
+
     Source: hu2021lora, section 4.2; dettmers2023qlora for adapters on all of a block's maps
     """
     heads = head_of(model)
