@@ -91,6 +91,8 @@ ARROWS = {
         "telling",
         "tokenizers",
         "training",
+        "village",
+        "world",
     },
     "summarisation": {
         "batches",
