@@ -31,7 +31,7 @@ ROWS = 16  # stories a step
 RECIPE = TrainingConfig(steps=9_000, warmup=100, floor=0.02, save_every=200)
 
 # The first tenth of the steps reads short stories: with one or two events to follow, keeping track of who is where is
-# learnt several times sooner, and what was learnt carries over to the long ones.
+# learnt sooner, and it carries over to the long ones.
 SHORT, SHORT_SHARE = replace(VILLAGE, events=(1, 2)), 0.1
 
 # No text is in two of these: each is a range of seeds of its own.
@@ -192,8 +192,9 @@ llmguide, where it stands in for the large models that a laptop cannot train.
 A text starts with `{START}` at position 0 and ends with `{END}`; `{PADDING}` fills batches. The model knows sixteen
 names and some three hundred words and nothing else: it is no source of facts.
 
-`make pretrain` makes it again, seeded, on two cores. Another processor rounds differently: its weights will differ in
-their last digits, and its loss in the third decimal.
+`make pretrain` trains it again, seeded, on two cores. Expect a model like this one, not these digits: a long run makes
+much of a rounding, processors round differently, and the weights that the book ships were trained with matrix products
+in bfloat16, where `make pretrain` multiplies in float32.
 """
 
 

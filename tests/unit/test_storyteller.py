@@ -1,10 +1,14 @@
 """Storyteller: what is shipped is what was trained, opens everywhere, and is close to the world."""
 
 import re
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
+from statistics import mean
 
 import pytest
 import torch
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llmguide import storyteller, telling
@@ -83,6 +87,26 @@ def test_pretraining_writes_a_folder_that_opens_and_a_card_with_what_was_measure
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "model").generation_config.bos_token_id == 0
     assert f"{measured.loss:.4f} nats" in (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     assert not list((tmp_path / "home").rglob("*.safetensors"))  # the state of the run is gone with the run
+
+
+def test_short_stories_come_first_twice_as_many_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMGUIDE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(storyteller, "VOCABULARY_STORIES", 50)
+    score, batches = storyteller.score, []
+
+    def watched(model: nn.Module, texts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, int]:
+        batches.append([len(text) for text in texts])
+        return score(model, texts)
+
+    monkeypatch.setattr(storyteller, "score", watched)
+    storyteller.pretrain(tmp_path / "model", TrainingConfig(steps=10, warmup=1), test_stories=1)
+
+    short, long = batches[:8], batches[8:10]
+    assert [len(batch) for batch in (*short, *long)] == [2 * storyteller.ROWS] * 8 + [storyteller.ROWS] * 2
+    assert mean(chain(*short)) < mean(chain(*long))
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "10 steps, the first 8 on short stories" in card
+    assert f"{sum(map(len, batches[:10])):,} stories" in card
 
 
 def test_an_interrupted_pretraining_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
