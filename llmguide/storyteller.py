@@ -30,8 +30,8 @@ CONTEXT, WIDTH, LAYERS, HEADS = 256, 224, 4, 7
 ROWS = 16  # stories a step
 RECIPE = TrainingConfig(steps=9_000, warmup=100, floor=0.02, save_every=200)
 
-# The first tenth of the steps reads short stories: with one or two events to follow, keeping track of who is where is
-# learnt sooner, and it carries over to the long ones.
+# The first tenth of the steps reads short stories, with one or two events to keep track of: in trials the gap closed
+# sooner (ARCHITECTURE.md).
 SHORT, SHORT_SHARE = replace(VILLAGE, events=(1, 2)), 0.1
 
 # No text is in two of these: each is a range of seeds of its own.
