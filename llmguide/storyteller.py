@@ -28,10 +28,16 @@ START, END, PADDING = SPECIAL = "<|start|>", "<|end|>", "<|pad|>"
 ROLES = ("bos_token_id", "eos_token_id", "pad_token_id")  # what `transformers` calls them
 CONTEXT, WIDTH, LAYERS, HEADS = 256, 224, 4, 7
 ROWS = 16  # stories a step
-RECIPE = TrainingConfig(steps=9_000, warmup=100, floor=0.02, save_every=200)
 
-# The first tenth of the steps reads short stories, with one or two events to keep track of: in trials the gap closed
-# sooner (ARCHITECTURE.md).
+# Two cycles: the rate falls, then rises half as high and falls again. Muon's rate, for the matrices, goes with AdamW's.
+CYCLES = tuple(
+    TrainingConfig(steps=steps, learning_rate=rate, warmup=100, floor=0.02, save_every=200)
+    for steps, rate in ((9_000, 0.008), (8_000, 0.004))
+)
+MUON_SHARE = 1.25
+
+# The first tenth of the first cycle reads short stories, with one or two events to keep track of: in trials the gap
+# closed sooner (ARCHITECTURE.md).
 SHORT, SHORT_SHARE = replace(VILLAGE, events=(1, 2)), 0.1
 
 # No text is in two of these: each is a range of seeds of its own.
@@ -102,7 +108,11 @@ def report(model: nn.Module, tokenizer: BytePairTokenizer, *, first: int, storie
 
 
 def pretrain(
-    target: str | Path, config: TrainingConfig = RECIPE, *, test_stories: int = TEST_STORIES, progress: bool = False
+    target: str | Path,
+    cycles: Sequence[TrainingConfig] = CYCLES,
+    *,
+    test_stories: int = TEST_STORIES,
+    progress: bool = False,
 ) -> Report:
     """Train tokenizer and model from nothing and write them as a folder in the hub's layout.
 
@@ -110,13 +120,14 @@ def pretrain(
     saved state, which lies in `runtime.home()` until the end.
 
     Args:
+        cycles: schedules that follow one another, each with fresh moments; no story comes twice.
         test_stories: on how many unseen stories the result is measured.
         progress: draw a bar on standard error.
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
 
-    Source: bengio2009curriculum; jordan2024muon
+    Source: bengio2009curriculum; jordan2024muon; loshchilov2016sgdr
     """
     target, state = Path(target), runtime.home() / "storyteller"
     words = train_tokenizer(_stories(range(VOCABULARY_STORIES)), vocabulary=1024, special=SPECIAL)
@@ -127,46 +138,48 @@ def pretrain(
 
     @lru_cache(maxsize=1)
     def pool(number: int) -> list[list[list[int]]]:
-        world, rows = (SHORT, 2 * ROWS) if number * POOL < _short_steps(config) else (VILLAGE, ROWS)
+        world, rows = (SHORT, 2 * ROWS) if number * POOL < _short_steps(cycles) else (VILLAGE, ROWS)
         first = VOCABULARY_STORIES + number * POOL * 2 * ROWS
         texts = sorted((encode(words, text) for text in _stories(range(first, first + POOL * rows), world)), key=len)
         batches = [texts[start : start + rows] for start in range(0, len(texts), rows)]
         random.Random(number).shuffle(batches)
         return batches
 
-    fit(
-        model,
-        score,
-        lambda step: [pool(step // POOL)[step % POOL]],
-        config,
-        folder=state,
-        optimizer=Muon(model, learning_rate=0.01, adam_learning_rate=0.008),
-        progress=progress,
-    )
+    done = 0  # steps of the cycles before this one
+    for number, config in enumerate(cycles):
+
+        def batches(step: int, done: int = done) -> list[list[list[int]]]:
+            return [pool((done + step) // POOL)[(done + step) % POOL]]
+
+        rates = {"learning_rate": MUON_SHARE * config.learning_rate, "adam_learning_rate": config.learning_rate}
+        folder = state / str(number)
+        fit(model, score, batches, config, folder=folder, optimizer=Muon(model, **rates), progress=progress)
+        done += config.steps
     measured = report(model.eval(), words, first=FIRST_TEST_SEED, stories=test_stories)
     words.save(target)
     checkpoints.save(model, target)
     special = {role: words.special[name] for role, name in zip(ROLES, SPECIAL, strict=True)}
-    card = _card(model, config, measured)
+    card = _card(model, cycles, measured)
     for name, content in (("generation_config.json", json.dumps(special, indent=2) + "\n"), ("README.md", card)):
         with runtime.replacing(target / name) as path:
             path.write_text(content, encoding="utf-8")
-    (state / STATE_FILE).unlink()
+    for number in range(len(cycles)):
+        (state / str(number) / STATE_FILE).unlink()
     return measured
 
 
-def _short_steps(config: TrainingConfig) -> int:
-    return min(config.steps, math.ceil(config.steps * SHORT_SHARE / POOL) * POOL)  # whole pools
+def _short_steps(cycles: Sequence[TrainingConfig]) -> int:
+    return min(cycles[0].steps, math.ceil(cycles[0].steps * SHORT_SHARE / POOL) * POOL)  # whole pools
 
 
 def _stories(numbers: range, world: World = VILLAGE) -> Iterator[str]:
     return (telling.sample(world, seed=FIRST_TRAINING_SEED + number)[0].text for number in numbers)
 
 
-def _card(model: Decoder, config: TrainingConfig, measured: Report) -> str:
+def _card(model: Decoder, cycles: Sequence[TrainingConfig], measured: Report) -> str:
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    short = _short_steps(config)
-    stories = (config.steps + short) * ROWS  # a step reads twice as many of the short ones
+    steps, short = " and ".join(f"{config.steps:,}" for config in cycles), _short_steps(cycles)
+    stories = (sum(config.steps for config in cycles) + short) * ROWS  # a step reads twice as many of the short ones
     return f"""---
 license: mit
 language: en
@@ -184,7 +197,7 @@ llmguide, where it stands in for the large models that a laptop cannot train.
 | architecture | GPT-2: {LAYERS} layers, width {WIDTH}, {HEADS} heads, context {CONTEXT}, tied embeddings |
 | tokens | {model.config.vocabulary}, byte-pair encoding learnt on the same stories |
 | data | {stories:,} stories of the seeded generator `llmguide.telling`, each read once |
-| training | {config.steps:,} steps, the first {short:,} on short stories; Muon beside AdamW, warm-up, cosine |
+| training | {steps} steps, the first {short:,} on short stories; Muon beside AdamW, warm-up, cosine |
 | loss | {measured.loss:.4f} nats a token on unseen stories ({measured.tokens:,} tokens) |
 | entropy | {measured.entropy:.4f} nats a token: the generator's own score on the same stories, the least possible |
 | gap | {measured.gap:.4f} nats a token |

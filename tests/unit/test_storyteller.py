@@ -81,7 +81,7 @@ def test_pretraining_writes_a_folder_that_opens_and_a_card_with_what_was_measure
     monkeypatch.setenv("LLMGUIDE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(storyteller, "VOCABULARY_STORIES", 50)
 
-    measured = storyteller.pretrain(tmp_path / "model", TrainingConfig(steps=2, warmup=1), test_stories=3)
+    measured = storyteller.pretrain(tmp_path / "model", [TrainingConfig(steps=2, warmup=1)], test_stories=3)
 
     assert AutoTokenizer.from_pretrained(tmp_path / "model").pad_token == storyteller.PADDING
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "model").generation_config.bos_token_id == 0
@@ -99,21 +99,40 @@ def test_short_stories_come_first_twice_as_many_a_step(tmp_path: Path, monkeypat
         return score(model, texts)
 
     monkeypatch.setattr(storyteller, "score", watched)
-    storyteller.pretrain(tmp_path / "model", TrainingConfig(steps=10, warmup=1), test_stories=1)
+    cycles = [TrainingConfig(steps=10, warmup=1), TrainingConfig(steps=2)]
+    storyteller.pretrain(tmp_path / "model", cycles, test_stories=1)
 
-    short, long = batches[:8], batches[8:10]
-    assert [len(batch) for batch in (*short, *long)] == [2 * storyteller.ROWS] * 8 + [storyteller.ROWS] * 2
+    short, long = batches[:8], batches[8:12]
+    assert [len(batch) for batch in (*short, *long)] == [2 * storyteller.ROWS] * 8 + [storyteller.ROWS] * 4
     assert mean(chain(*short)) < mean(chain(*long))
     card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
-    assert "10 steps, the first 8 on short stories" in card
-    assert f"{sum(map(len, batches[:10])):,} stories" in card
+    assert "10 and 2 steps, the first 8 on short stories" in card
+    assert f"{sum(map(len, batches[:12])):,} stories" in card
 
 
-def test_an_interrupted_pretraining_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_story_is_read_in_two_cycles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMGUIDE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(storyteller, "VOCABULARY_STORIES", 50)
+    monkeypatch.setattr(storyteller, "SHORT_SHARE", 0.0)  # short stories may well be told twice
+    score, read = storyteller.score, []
+
+    def watched(model: nn.Module, texts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, int]:
+        read.extend(map(tuple, texts))
+        return score(model, texts)
+
+    monkeypatch.setattr(storyteller, "score", watched)
+    storyteller.pretrain(tmp_path / "model", [TrainingConfig(steps=3), TrainingConfig(steps=9)], test_stories=1)
+
+    read = read[: 12 * storyteller.ROWS]
+    assert len(set(read)) == len(read)
+
+
+@pytest.mark.parametrize("stops", [2, 4], ids=["in the first cycle", "in the second cycle"])
+def test_an_interrupted_pretraining_goes_on(stops: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storyteller, "VOCABULARY_STORIES", 50)
     config, weights = TrainingConfig(steps=3, save_every=1, warmup=1), []
     score = storyteller.score
-    for name, stops in (("whole", 99), ("interrupted", 2)):
+    for name, stops in (("whole", 99), ("interrupted", stops)):
         monkeypatch.setenv("LLMGUIDE_HOME", str(tmp_path / name))
         calls = iter(range(100))
 
@@ -125,9 +144,9 @@ def test_an_interrupted_pretraining_goes_on(tmp_path: Path, monkeypatch: pytest.
         monkeypatch.setattr(storyteller, "score", score_until)
         if stops < 99:
             with pytest.raises(KeyboardInterrupt):
-                storyteller.pretrain(tmp_path / f"{name}-model", config, test_stories=1)
+                storyteller.pretrain(tmp_path / f"{name}-model", [config, config], test_stories=1)
             monkeypatch.setattr(storyteller, "score", score)
-        storyteller.pretrain(tmp_path / f"{name}-model", config, test_stories=1)
+        storyteller.pretrain(tmp_path / f"{name}-model", [config, config], test_stories=1)
         weights.append((tmp_path / f"{name}-model" / "model.safetensors").read_bytes())
 
     assert weights[0] == weights[1]
