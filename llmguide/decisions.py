@@ -195,7 +195,8 @@ def cheapest_threshold(
 ) -> float:
     """The threshold with the least `mean_cost` on these texts, found by trying all; of equals the lowest.
 
-    It needs no calibration, but it is chosen on few texts, and for one pair of costs.
+    It needs no calibration, but it is chosen on few texts, and for one pair of costs. A probability of exactly 1 raises
+    the alarm at every threshold.
 
     Raises:
         ValueError: as `mean_cost`.

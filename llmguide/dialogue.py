@@ -1,8 +1,8 @@
 """Dialogue: the storyteller learns to talk about short stories, and a person talks with it line by line."""
 
+import argparse
 import copy
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -268,5 +268,8 @@ answers five kinds of question, and often wrongly: it is there to be examined, n
 
 
 if __name__ == "__main__":  # make teach
+    parser = argparse.ArgumentParser(description="Teach the storyteller to talk and write it as a folder.")
+    parser.add_argument("folder", type=Path)
+    target = parser.parse_args().folder  # a missing folder is said before the minutes of teaching
     runtime.start(seed=0)
-    publish(teach(progress=True), sys.argv[1])
+    publish(teach(progress=True), target)

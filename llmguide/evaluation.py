@@ -208,12 +208,12 @@ def _check_value(name: str, row: int, value: object, kind: str, known: Counter[t
         raise ValueError(f'{name}, row {row}: the answer is missing ({value}); write "" for a text that says nothing')
     if kind == "texts":
         if not isinstance(value, str):
-            raise ValueError(f"{name}, row {row}: {value!r} is a {type(value).__name__}, not a text")
+            raise ValueError(f"{name}, row {row}: {value!r} is of type {type(value).__name__}, not a text")
         if name == "references" and not value.strip():
             raise ValueError(f"references, row {row}: the reference is empty; leave the example out")
     elif isinstance(value, str) != (str in known) or len({issubclass(t, str) for t in known}) > 1:
         raise ValueError(
-            f"{name}, row {row}: label {value!r} is a {type(value).__name__}; "
+            f"{name}, row {row}: label {value!r} is of type {type(value).__name__}; "
             "write all labels as names or all as numbers"
         )
 

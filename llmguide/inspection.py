@@ -29,7 +29,7 @@ def check_texts(texts: Sequence[Any]) -> list[str]:
                 "or with keep_default_na=False"
             )
         if not isinstance(text, str):
-            raise TypeError(f"texts[{row}] is a {type(text).__name__} ({text!r}), not a text; write it in quotes")
+            raise TypeError(f"texts[{row}] is of type {type(text).__name__} ({text!r}), not a text; write it in quotes")
     empty = empty_rows(texts)
     if empty:
         warnings.warn(
@@ -158,7 +158,7 @@ def _number(row: int, label: Any, names: Sequence[str]) -> int:
     if isinstance(label, bool) or not hasattr(label, "__index__"):
         way_out = f"write int(label), here {int(label)}" if isinstance(label, float) and label.is_integer() else ""
         raise TypeError(
-            f"row {row}: label {label!r} is a {type(label).__name__}; a class is a whole number or a name"
+            f"row {row}: label {label!r} is of type {type(label).__name__}; a class is a whole number or a name"
             + (f" ({way_out})" if way_out else "")
         )
     number = label.__index__()

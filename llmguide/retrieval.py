@@ -137,9 +137,11 @@ def _counted(texts: Sequence[str]) -> tuple[dict[str, int], Float[np.ndarray, "N
 
 def _places(scores: Scores) -> Float[np.ndarray, "Q N"]:
     """Each text's place in its row, from 1; equal scores share the mean of theirs."""
-    above = (scores[:, None, :] > scores[:, :, None]).sum(axis=2)
-    equal = (scores[:, None, :] == scores[:, :, None]).sum(axis=2)
-    return above + (equal + 1) / 2
+    places = np.empty(scores.shape)
+    for row, its in zip(scores, places, strict=True):
+        _, which, equal = np.unique(-row, return_inverse=True, return_counts=True)
+        its[:] = (equal.cumsum() - (equal - 1) / 2)[which]
+    return places
 
 
 def _check(questions: Sequence[str], texts: Sequence[str]) -> None:

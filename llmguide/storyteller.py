@@ -1,9 +1,9 @@
 """Storyteller: a small GPT that has read millions of words of the miniature world, shipped with its tokenizer."""
 
+import argparse
 import json
 import math
 import random
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -212,5 +212,7 @@ in bfloat16, where `make pretrain` multiplies in float32.
 
 
 if __name__ == "__main__":  # make pretrain
+    parser = argparse.ArgumentParser(description="Train the storyteller and write it as a folder in the hub's layout.")
+    parser.add_argument("folder", type=Path)
     runtime.start(seed=0)
-    pretrain(sys.argv[1], progress=True)
+    pretrain(parser.parse_args().folder, progress=True)

@@ -177,7 +177,7 @@ def test_the_temperature_of_a_sorter_is_applied() -> None:
         ("please pay", TypeError, "texts is one text .'please pay'.; put it into a list"),
         (["pay", "  "], ValueError, r"texts\[1\] is empty: there is nothing to sort"),
         (["pay", None], TypeError, r"texts\[1\] is None"),
-        ([3], TypeError, r"texts\[0\] is a int"),
+        ([3], TypeError, r"texts\[0\] is of type int"),
     ],
 )
 def test_what_is_no_list_of_texts_is_refused(unchecked: None, texts: Any, error: type[Exception], message: str) -> None:

@@ -177,7 +177,7 @@ def test_a_language_model_needs_a_word(gpt2: Pretrained) -> None:
         ([("a", 0), ("the", -1)], ValueError, r"row 1: label -1, allowed 0\.\.1"),
         ([("a", -100), ("the", -100)], ValueError, "no labelled rows"),
         ([("a", 1), ("the", 1)], ValueError, r"only one class \(positive\)"),
-        ([("a", 1.0), ("the", 0.0)], TypeError, r"row 0: label 1\.0 is a float"),
+        ([("a", 1.0), ("the", 0.0)], TypeError, r"row 0: label 1\.0 is of type float"),
         ([("a", 0), (None, 1)], TypeError, r"texts\[1\] is None"),
         ([("a", 0), (math.nan, 1)], TypeError, r"texts\[1\] is NaN"),
         ([], ValueError, "no labelled rows"),

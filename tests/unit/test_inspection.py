@@ -16,7 +16,7 @@ NAMES = ("bad", "good", "fine")
     [
         (["a", "b", "c", None], r"texts\[3\] is None; leave the row out"),
         (["a", math.nan], r"texts\[1\] is NaN, a missing value of pandas; .*read_csv"),
-        (["a", 7], r"texts\[1\] is a int \(7\), not a text"),
+        (["a", 7], r"texts\[1\] is of type int \(7\), not a text"),
         ("one text", "texts is one text .*give a list"),
     ],
 )
@@ -47,8 +47,8 @@ def test_labels_are_numbers_or_names_of_classes() -> None:
         ([0, 1, 7], ValueError, r"row 2: label 7, allowed 0\.\.2 \(bad, good, fine\)"),
         ([0, -1, 1], ValueError, r"row 1: label -1, allowed 0\.\.2"),
         ([-100, -100, -100], ValueError, "no labelled rows"),
-        ([0, 1.0, 1], TypeError, r"row 1: label 1\.0 is a float; .*write int\(label\), here 1"),
-        ([0, 1.5, 1], TypeError, r"row 1: label 1\.5 is a float; a class is a whole number or a name$"),
+        ([0, 1.0, 1], TypeError, r"row 1: label 1\.0 is of type float; .*write int\(label\), here 1"),
+        ([0, 1.5, 1], TypeError, r"row 1: label 1\.5 is of type float; a class is a whole number or a name$"),
         ([True, False, True], TypeError, "row 0: label True is a bool"),
         (["bad", "god", "good"], ValueError, "row 1: label 'god' is none of bad, good, fine"),
         ([0, 1], ValueError, "3 texts, 2 labels"),

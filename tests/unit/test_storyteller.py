@@ -127,12 +127,12 @@ def test_no_story_is_read_in_two_cycles(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(set(read)) == len(read)
 
 
-@pytest.mark.parametrize("stops", [2, 4], ids=["in the first cycle", "in the second cycle"])
-def test_an_interrupted_pretraining_goes_on(stops: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("interruption", [2, 4], ids=["in the first cycle", "in the second cycle"])
+def test_an_interrupted_pretraining_goes_on(interruption: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storyteller, "VOCABULARY_STORIES", 50)
     config, weights = TrainingConfig(steps=3, save_every=1, warmup=1), []
     score = storyteller.score
-    for name, stops in (("whole", 99), ("interrupted", stops)):
+    for name, stops in (("whole", 99), ("interrupted", interruption)):
         monkeypatch.setenv("LLMGUIDE_HOME", str(tmp_path / name))
         calls = iter(range(100))
 

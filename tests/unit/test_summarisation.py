@@ -244,7 +244,7 @@ def test_what_is_no_list_of_texts_is_refused() -> None:
     words, model = storyteller.tokenizer(), _small()
     with pytest.raises(TypeError, match="texts is one text .* give a list of texts"):
         write(model, words, "Ada ran.")
-    with pytest.raises(TypeError, match=r"texts\[0\] is a int"):
+    with pytest.raises(TypeError, match=r"texts\[0\] is of type int"):
         write(model, words, [3])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="text 1 .* holds no word"):
         write(model, words, ["Ada ran.", "..."])
