@@ -49,7 +49,7 @@ def test_labels_are_numbers_or_names_of_classes() -> None:
         ([-100, -100, -100], ValueError, "no labelled rows"),
         ([0, 1.0, 1], TypeError, r"row 1: label 1\.0 is of type float; .*write int\(label\), here 1"),
         ([0, 1.5, 1], TypeError, r"row 1: label 1\.5 is of type float; a class is a whole number or a name$"),
-        ([True, False, True], TypeError, "row 0: label True is a bool"),
+        ([True, False, True], TypeError, "row 0: label True is of type bool"),
         (["bad", "god", "good"], ValueError, "row 1: label 'god' is none of bad, good, fine"),
         ([0, 1], ValueError, "3 texts, 2 labels"),
         ([1, 1, 1], ValueError, r"only one class \(good\) in 3 rows of training data"),
