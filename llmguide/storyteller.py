@@ -151,9 +151,9 @@ def pretrain(
         def batches(step: int, done: int = done) -> list[list[list[int]]]:
             return [pool((done + step) // POOL)[(done + step) % POOL]]
 
-        rates = {"learning_rate": MUON_SHARE * config.learning_rate, "adam_learning_rate": config.learning_rate}
-        folder = state / str(number)
-        fit(model, score, batches, config, folder=folder, optimizer=Muon(model, **rates), progress=progress)
+        rate, folder = config.learning_rate, state / str(number)
+        optimizer = Muon(model, learning_rate=MUON_SHARE * rate, adam_learning_rate=rate)
+        fit(model, score, batches, config, folder=folder, optimizer=optimizer, progress=progress)
         done += config.steps
     measured = report(model.eval(), words, first=FIRST_TEST_SEED, stories=test_stories)
     words.save(target)
