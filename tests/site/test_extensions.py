@@ -30,7 +30,7 @@ def built(folder: Path, files: dict[str, str], **config: object) -> tuple[Beauti
             outdir=folder / "_build",
             doctreedir=folder / "_doctrees",
             buildername="html",
-            confoverrides=config,
+            confoverrides={"source_suffix": {}} | config,  # Sphinx shares its own between sites, extensions add to it
             status=None,
             warning=warnings,
         )
