@@ -205,9 +205,9 @@ llmguide, where it stands in for the large models that a laptop cannot train.
 A text starts with `{START}` at position 0 and ends with `{END}`; `{PADDING}` fills batches. The model knows sixteen
 names and some three hundred words and nothing else: it is no source of facts.
 
-`make pretrain` trains it again, seeded, on two cores, in some hours. Expect a model like this one, not these digits: a
-long run makes much of a rounding, processors round differently, and the weights that the book ships were trained with
-matrix products in bfloat16, where `make pretrain` multiplies in float32.
+`make pretrain` trains it again, seeded, on two cores, in some two hours. Expect a model like this one, not these
+digits: a long run makes much of a rounding, processors round differently, and the weights that the book ships were
+trained with matrix products in bfloat16, where `make pretrain` multiplies in float32.
 """
 
 
