@@ -75,7 +75,7 @@ release: book ## what a release carries, into dist/: wheel, source, the site and
 	git archive --format=zip --output=dist/llmguide-notebooks.zip HEAD book LICENSE LICENSE-text README.md
 	cd dist && sha256sum * > SHA256SUMS
 
-pretrain: $(VENV)/installed ## train the storyteller anew, on two cores (it is shipped trained)
+pretrain: $(VENV)/installed ## train the storyteller anew, two hours on two cores (it is shipped trained)
 	LLMGUIDE_THREADS=2 $(BIN)/python -m llmguide.storyteller llmguide/weights/storyteller
 
 teach: $(VENV)/installed ## teach the storyteller to talk anew, after pretrain (it is shipped taught)

@@ -34,7 +34,7 @@ CYCLES = tuple(
     TrainingConfig(steps=steps, learning_rate=rate, warmup=100, floor=0.02, save_every=200)
     for steps, rate in ((9_000, 0.008), (8_000, 0.004))
 )
-MUON_SHARE = 1.25
+MUON_RATIO = 1.25
 
 # The first tenth of the first cycle reads short stories, with one or two events to keep track of: in trials the gap
 # closed sooner (ARCHITECTURE.md).
@@ -126,9 +126,12 @@ def pretrain(
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
+        ValueError: no cycles.
 
     Source: bengio2009curriculum; jordan2024muon; loshchilov2016sgdr
     """
+    if not cycles:
+        raise ValueError("cycles is empty; give at least one TrainingConfig")
     target, state = Path(target), runtime.home() / "storyteller"
     words = train_tokenizer(_stories(range(VOCABULARY_STORIES)), vocabulary=1024, special=SPECIAL)
     torch.manual_seed(0)
@@ -138,7 +141,7 @@ def pretrain(
 
     @lru_cache(maxsize=1)
     def pool(number: int) -> list[list[list[int]]]:
-        world, rows = (SHORT, 2 * ROWS) if number * POOL < _short_steps(cycles) else (VILLAGE, ROWS)
+        world, rows = (SHORT, 2 * ROWS) if number * POOL < _short_steps(cycles[0]) else (VILLAGE, ROWS)
         first = VOCABULARY_STORIES + number * POOL * 2 * ROWS
         texts = sorted((encode(words, text) for text in _stories(range(first, first + POOL * rows), world)), key=len)
         batches = [texts[start : start + rows] for start in range(0, len(texts), rows)]
@@ -152,7 +155,7 @@ def pretrain(
             return [pool((done + step) // POOL)[(done + step) % POOL]]
 
         rate, folder = config.learning_rate, state / str(number)
-        optimizer = Muon(model, learning_rate=MUON_SHARE * rate, adam_learning_rate=rate)
+        optimizer = Muon(model, learning_rate=MUON_RATIO * rate, adam_learning_rate=rate)
         fit(model, score, batches, config, folder=folder, optimizer=optimizer, progress=progress)
         done += config.steps
     measured = report(model.eval(), words, first=FIRST_TEST_SEED, stories=test_stories)
@@ -168,8 +171,8 @@ def pretrain(
     return measured
 
 
-def _short_steps(cycles: Sequence[TrainingConfig]) -> int:
-    return min(cycles[0].steps, math.ceil(cycles[0].steps * SHORT_SHARE / POOL) * POOL)  # whole pools
+def _short_steps(first: TrainingConfig) -> int:
+    return min(first.steps, math.ceil(first.steps * SHORT_SHARE / POOL) * POOL)  # whole pools
 
 
 def _stories(numbers: range, world: World = VILLAGE) -> Iterator[str]:
@@ -178,7 +181,7 @@ def _stories(numbers: range, world: World = VILLAGE) -> Iterator[str]:
 
 def _card(model: Decoder, cycles: Sequence[TrainingConfig], measured: Report) -> str:
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    steps, short = " and ".join(f"{config.steps:,}" for config in cycles), _short_steps(cycles)
+    steps, short = " and ".join(f"{config.steps:,}" for config in cycles), _short_steps(cycles[0])
     stories = (sum(config.steps for config in cycles) + short) * ROWS  # a step reads twice as many of the short ones
     return f"""---
 license: mit

@@ -127,6 +127,11 @@ def test_no_story_is_read_in_two_cycles(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(set(read)) == len(read)
 
 
+def test_pretraining_needs_a_cycle(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cycles is empty; give at least one TrainingConfig"):
+        storyteller.pretrain(tmp_path / "model", [])
+
+
 @pytest.mark.parametrize("interruption", [2, 4], ids=["in the first cycle", "in the second cycle"])
 def test_an_interrupted_pretraining_goes_on(interruption: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storyteller, "VOCABULARY_STORIES", 50)
